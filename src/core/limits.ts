@@ -1,0 +1,116 @@
+/**
+ * Every bound in one place, each with its reason. A bound that is hit gives an error that names it.
+ *
+ * @module
+ */
+
+const KiB = 1024;
+const MiB = 1024 * KiB;
+const GiB = 1024 * MiB;
+
+/** All bounds. Sizes in bytes, times in milliseconds. */
+export const LIMITS = {
+  /** Manifests and indexes: regclient's bound; registries themselves refuse more than 4 MiB. */
+  manifestBytes: 8 * MiB,
+  /** Image configurations: thousands of history entries fit. */
+  configBytes: 8 * MiB,
+  /** Index in index in index: nobody builds deeper. */
+  indexDepth: 2,
+  /** Layers of one image: overlayfs itself stops far below. */
+  layersPerImage: 1000,
+  /** Error bodies are read to find a message, not to keep (go-containerregistry's bound). */
+  errorBodyBytes: 64 * KiB,
+  /** Characters of a registry's message that we pass on. */
+  errorMessageChars: 500,
+  /** Token answers: large JWTs stay below. */
+  tokenBodyBytes: 1 * MiB,
+  /** One page of a catalog or of a tag list; 1,000 long names fit many times. */
+  pageBytes: 8 * MiB,
+  /** Pages of one listing: 10 million tags. More is a loop. */
+  pages: 10_000,
+  /** Attestation blobs: in-toto statements with an embedded Dockerfile. */
+  attestationBytes: 8 * MiB,
+  /** Attestation statements kept per image (as snyk-docker-plugin does). */
+  attestations: 10,
+
+  /** pax and GNU long-name records: modern-tar's bound; real ones are under 64 KiB. */
+  tarExtensionBytes: 1 * MiB,
+  /** Linux' PATH_MAX. */
+  pathBytes: 4096,
+  /** Entries of one layer: ten times the largest that we have seen. */
+  layerEntries: 2_000_000,
+  /** Links followed for one path, as Linux' own bound. */
+  linkHops: 40,
+  /** Uncompressed size of one layer. */
+  layerTarBytes: 16 * GiB,
+  /** Most that one stored byte may expand to within a window: DEFLATE's own ceiling is 1,032. */
+  expansionRatio: 1100,
+  /** Window over which the ratio is taken: short runs of zeros are normal. */
+  expansionWindowBytes: 64 * MiB,
+  /** zstd's window: the specification advises decoders to refuse more than 8 MiB, `--long` images need 128 MiB. */
+  zstdWindowLog: 27,
+  /** A wanted small file (manifest, lock file, os-release). */
+  smallFileBytes: 16 * MiB,
+  /** A package database; RHEL's with everything installed is about 200 MiB. */
+  packageDatabaseBytes: 512 * MiB,
+  /** All wanted files of one image together, so that many small ones cannot add up past memory. */
+  keptBytes: 96 * MiB,
+  /** Members of an outer archive (docker save, OCI archive). */
+  archiveMembers: 100_000,
+
+  /** A websocket frame: Snyk's server refuses more than 21 MiB. */
+  brokerFrameBytes: 22_020_096,
+  /** Body of an answer that travels inside the websocket (SOCKET_MAX_RESPONSE_LENGTH). */
+  brokerSocketResponseBytes: 20_971_520,
+  /** Body of a callback, after inflation (the broker's own limit). */
+  brokerRequestBodyBytes: 10 * MiB,
+  /** JSON nesting in a frame: a bracket bomb costs more memory than the process may have. */
+  jsonDepth: 64,
+  /** Brokered requests served at once; above it the caller gets 503 instead of our memory. */
+  brokerRequestsInFlight: 64,
+  /** The server drops a socket from which no message came for 35 s. */
+  brokerPingIntervalMs: 25_000,
+  /** Wait for a Primus pong. */
+  brokerPongTimeoutMs: 10_000,
+  /** Establishing the websocket. */
+  brokerConnectTimeoutMs: 10_000,
+  /** First wait before reconnecting. */
+  brokerReconnectMinMs: 500,
+  /** Longest wait between two attempts: an outage must not become a storm, nor an hour of silence. */
+  brokerReconnectMaxMs: 60_000,
+  /** Wait for the acknowledgement of a callback. */
+  brokerAckTimeoutMs: 60_000,
+
+  /** Body of a request to the agent routes. */
+  requestBodyBytes: 10 * MiB,
+  /** Images in one scan request. */
+  imagesPerScan: 1000,
+  /** Scans waiting in memory; each may already have been accepted, so refuse rather than forget. */
+  queuedScans: 1000,
+
+  /** TCP and TLS set-up towards a registry, and time to its response head. */
+  connectTimeoutMs: 10_000,
+  responseTimeoutMs: 30_000,
+  /** A body that makes no progress for this long is dead. */
+  noProgressMs: 30_000,
+  /** One whole scan. */
+  scanTimeoutMs: 30 * 60_000,
+  /** Requests at once per registry host. */
+  requestsPerHost: 4,
+  /** Attempts for an idempotent request. */
+  attempts: 4,
+  /** First retry wait; doubles, with jitter. */
+  retryMinMs: 1_000,
+  retryMaxMs: 60_000,
+  /** Longest Retry-After that a waiting caller accepts; beyond it the call fails with the time. */
+  retryAfterMaxMs: 30_000,
+  /** Redirects followed for a blob. */
+  redirects: 5,
+  /** Times that a broken blob download is resumed without new bytes in between. */
+  resumesWithoutProgress: 3,
+  /** Registry clients kept (one per credential hash). */
+  registryClients: 64,
+
+  /** SIGTERM to exit: below Kubernetes' 30 s. */
+  shutdownMs: 25_000,
+} as const;

@@ -1,0 +1,291 @@
+/**
+ * The interfaces between folders. Siblings never import each other: they meet here, and main.ts joins them.
+ *
+ * @module
+ */
+import type { Digest } from "./digest.ts";
+import type {
+  AttestationStatement,
+  Descriptor,
+  ImageConfig,
+  ImageDigests,
+  ImageFile,
+  ImageManifest,
+  LayerFacts,
+  OsAnalysis,
+  Platform,
+  Problem,
+  TagInfo,
+} from "./types.ts";
+
+/** Bytes on their way. Chunks may be of any size, empty ones included. */
+export type ByteStream = ReadableStream<Uint8Array<ArrayBuffer>>;
+
+/** Time and chance, so that tests can own both. */
+export interface Clock {
+  /** Milliseconds since the epoch. */
+  now(): number;
+  /** A number in [0, 1). */
+  random(): number;
+  /** Resolves after `ms`; rejects with the signal's reason when it aborts first. */
+  sleep(ms: number, signal?: AbortSignal): Promise<void>;
+}
+
+/** Structured logging. Implementations redact; callers still never pass a secret on purpose. */
+export interface Logger {
+  debug(message: string, fields?: Readonly<Record<string, unknown>>): void;
+  info(message: string, fields?: Readonly<Record<string, unknown>>): void;
+  warn(message: string, fields?: Readonly<Record<string, unknown>>): void;
+  error(message: string, fields?: Readonly<Record<string, unknown>>): void;
+  /** A logger whose lines carry `component` (dotted under its parent's). */
+  child(component: string): Logger;
+}
+
+/** `fetch`, injected. */
+export type Fetch = (request: Request) => Promise<Response>;
+
+/** Random access to a file, injected so that nothing below main opens one. */
+export interface RandomAccess {
+  readonly size: number;
+  /** Reads into `buffer` from `offset`; returns the bytes read, 0 at the end. */
+  read(buffer: Uint8Array, offset: number): Promise<number>;
+}
+
+/** A layer that can be read, wherever it is kept. */
+export interface LayerHandle {
+  /** As `imageLayers` names it: a digest (OCI, registry) or a member name (docker archive). */
+  readonly name: string;
+  /** Digest and size of the stored bytes, when the source states them. */
+  readonly digest: Digest | undefined;
+  readonly size: number | undefined;
+  readonly mediaType: string | undefined;
+  /** Digest of the uncompressed tar, from the image configuration. */
+  readonly diffId: Digest | undefined;
+  /**
+   * The stored bytes, from the start. The stream fails (never just ends) when the source cannot deliver all of them;
+   * size and digest are checked by the reader (layers/extract.ts).
+   */
+  open(signal: AbortSignal): Promise<ByteStream>;
+}
+
+/** One image of one platform, from a registry or an archive. */
+export interface ImageHandle {
+  readonly source: "registry" | "docker-archive" | "oci-archive" | "oci-layout" | "kaniko-archive";
+  readonly config: ImageConfig;
+  /** Digest of the configuration: the image ID. */
+  readonly configDigest: Digest;
+  /** Digests of the manifest and of the index that led to it; an archive without manifests has none. */
+  readonly digests: ImageDigests;
+  /** Bottom first. */
+  readonly layers: readonly LayerHandle[];
+  /** In-toto statements kept beside the image; at most LIMITS.attestations. */
+  attestations(signal: AbortSignal): Promise<readonly AttestationStatement[]>;
+  /** Things that could not be read on the way here. */
+  readonly problems: readonly Problem[];
+}
+
+/** A manifest and its image configuration, as `/image-metadata` shows them. */
+export interface ResolvedManifest {
+  readonly repository: string;
+  readonly digests: ImageDigests & { readonly manifest: Digest };
+  readonly manifest: ImageManifest;
+  /** Media type under which the registry served the manifest. */
+  readonly mediaType: string;
+  readonly platform: Platform | undefined;
+}
+
+/** Outcome of one step of a registry check. */
+export interface CheckStep {
+  readonly step: "dns" | "tcp" | "tls" | "api" | "login" | "list";
+  readonly ok: boolean;
+  readonly message: string;
+  readonly hint?: string;
+}
+
+/** Outcome of a registry check: the first failed step explains the rest. */
+export interface ValidationReport {
+  readonly ok: boolean;
+  readonly steps: readonly CheckStep[];
+  /** HTTP status for the caller, the registry's own where it answered. */
+  readonly status: number;
+  readonly code?: string;
+  readonly message?: string;
+  readonly hint?: string;
+}
+
+/** A registry with one set of credentials. Every method rejects with a classified OutpostError that carries advice. */
+export interface Registry {
+  /** `host[:port]` for messages. */
+  readonly host: string;
+  /** Runs the steps and reports; rejects only when cancelled. */
+  validate(signal: AbortSignal): Promise<ValidationReport>;
+  /** Repository names, page by page. */
+  repositories(signal: AbortSignal): AsyncIterable<readonly string[]>;
+  /** Tag names, page by page. */
+  tags(repository: string, signal: AbortSignal): AsyncIterable<readonly string[]>;
+  /** Tags with digest and time of the last push where the registry tells them. */
+  tagsWithMetadata(repository: string, signal: AbortSignal): AsyncIterable<readonly TagInfo[]>;
+  /** Resolves a tag or digest to the manifest of one platform, without fetching the configuration. */
+  resolve(repository: string, reference: string, options: ResolveOptions): Promise<ResolvedManifest>;
+  /** The same with configuration and layers, ready to be read. */
+  image(repository: string, reference: string, options: ResolveOptions): Promise<ImageHandle>;
+  /** Releases connections. */
+  close(): void;
+}
+
+/** Options of {@link Registry.resolve} and {@link Registry.image}. */
+export interface ResolveOptions {
+  /** Wanted platform; by default the only one there is, else linux/amd64. */
+  readonly platform?: Platform | undefined;
+  readonly signal: AbortSignal;
+}
+
+/** Where a registry is and how to log in. Secrets live here only on their way to a {@link Registry}. */
+export interface RegistryCredentials {
+  /** A type of registries/mod.ts; documented aliases are already resolved. */
+  readonly type: string;
+  /** CR_BASE as the operator wrote it: host, host:port or URL, with or without a path. */
+  readonly base: string;
+  readonly username?: string;
+  readonly password?: string;
+  readonly roleArn?: string;
+  readonly region?: string;
+  readonly externalId?: string;
+}
+
+/** Gives a {@link Registry} for credentials, reusing clients. */
+export interface RegistryProvider {
+  open(credentials: RegistryCredentials): Registry;
+}
+
+/** Which files of a layer are wanted: declarative, so that every engine can compile it. */
+export interface FilePattern {
+  /** Exact paths, relative to the root, without a leading slash. */
+  readonly paths?: readonly string[];
+  /** Directories whose direct and indirect files are all wanted; with a trailing slash. */
+  readonly directories?: readonly string[];
+  /** File names wanted in any directory. */
+  readonly names?: readonly string[];
+  /** Largest file that is read. */
+  readonly maxBytes: number;
+}
+
+/** The merged view of an image's layers (layers/assemble.ts), bottom to top by the OCI rules. */
+export interface ImageView {
+  /** The file at the path, following symbolic links inside the image; undefined when there is none or it was not kept. */
+  file(path: string): ImageFile | undefined;
+  /** Kept files below a directory (trailing slash), sorted by path. */
+  filesIn(directory: string): readonly ImageFile[];
+  /** All kept files, sorted by path. */
+  files(): Iterable<ImageFile>;
+  readonly problems: readonly Problem[];
+}
+
+/** Turns layers into facts, and facts into a view. */
+export interface LayerEngine {
+  /** Identifies extractor and wanted-files table together: the key under which facts may be reused. */
+  readonly version: string;
+  /**
+   * Reads a layer once. Checks size, digest and diff ID when they are known.
+   *
+   * @throws {LayerError} INTEGRITY, LAYER_CORRUPT or LIMIT_EXCEEDED, naming the layer.
+   */
+  extract(layer: LayerHandle, options: ExtractOptions): Promise<LayerFacts>;
+  /** Applies layers, bottom first. */
+  assemble(layers: readonly LayerFacts[]): ImageView;
+}
+
+/** Options of {@link LayerEngine.extract}. */
+export interface ExtractOptions {
+  readonly signal: AbortSignal;
+  /** Called now and then with the stored bytes read so far. */
+  readonly onProgress?: ((storedBytes: number) => void) | undefined;
+}
+
+/** What the scan pipeline gives to a result format. */
+export interface ScanInput {
+  /** `name`, `name:tag` or `name@digest` under which the image is reported. */
+  readonly imageName: string;
+  readonly image: ImageHandle;
+  readonly layers: readonly LayerFacts[];
+  readonly view: ImageView;
+  readonly os: OsAnalysis;
+  readonly attestations: readonly AttestationStatement[];
+}
+
+/** A Snyk ScanResult (scan-semantics §1), JSON-ready. */
+export interface ScanResult {
+  readonly target: { readonly image: string };
+  readonly identity: {
+    readonly type: string;
+    readonly targetFile?: string;
+    readonly args?: Readonly<Record<string, string>>;
+  };
+  readonly facts: readonly ScanFact[];
+  readonly targetReference?: string;
+}
+
+/** One fact of a {@link ScanResult}. */
+export interface ScanFact {
+  readonly type: string;
+  readonly data: unknown;
+}
+
+/** Result of a scan: always says whether it is whole. */
+export interface ScanReport {
+  readonly imageName: string;
+  readonly status: "success" | "partial";
+  readonly os: OsAnalysis;
+  readonly scanResults: readonly ScanResult[];
+  readonly problems: readonly Problem[];
+  readonly digests: ImageDigests;
+  readonly configDigest: Digest;
+}
+
+/** Something of a scan that a person may watch. */
+export type ScanEvent =
+  | {
+    readonly kind: "resolved";
+    readonly imageName: string;
+    readonly layers: number;
+    readonly bytes: number | undefined;
+  }
+  | { readonly kind: "layer-start"; readonly index: number; readonly name: string; readonly size: number | undefined }
+  | { readonly kind: "layer-progress"; readonly index: number; readonly storedBytes: number }
+  | {
+    readonly kind: "layer-done";
+    readonly index: number;
+    readonly storedBytes: number;
+    readonly entries: number;
+    readonly reused: boolean;
+  }
+  | { readonly kind: "layer-failed"; readonly index: number; readonly message: string }
+  | { readonly kind: "analyzed"; readonly packages: number; readonly problems: number };
+
+/** A callback on its way to Snyk. */
+export interface CallbackRequest {
+  /** Path at the broker server, `/api/v2/import/result` for instance. */
+  readonly path: string;
+  readonly body: Uint8Array<ArrayBuffer>;
+  readonly headers: Readonly<Record<string, string>>;
+}
+
+/** Delivers callbacks: through the broker's websocket, or by POST when this process is the agent alone. */
+export interface CallbackTransport {
+  /** Resolves with the upstream's answer, whatever its status; rejects when it could not be delivered. */
+  send(request: CallbackRequest, signal: AbortSignal): Promise<{ readonly status: number }>;
+}
+
+/** State of one broker socket, as /healthcheck shows it. */
+export interface SocketState {
+  readonly role: "primary" | "secondary";
+  readonly open: boolean;
+  /** Server URL with connection_role, without the token. */
+  readonly url: string;
+}
+
+/** Descriptor together with the manifest that mentions it. */
+export interface ManifestEntry {
+  readonly descriptor: Descriptor;
+  readonly manifest: ImageManifest;
+}
