@@ -17,6 +17,9 @@ function entries(...texts: readonly string[]): Entry[] {
   });
 }
 
+type Choice = readonly [list: readonly string[], wanted: string | undefined, expected: string, why: string];
+type Refusal = readonly [list: readonly string[], wanted: string | undefined, named: string];
+
 function choose(list: readonly Entry[], wanted?: string): string {
   return choosePlatform(list, wanted === undefined ? undefined : parsePlatform(wanted), "the index").id;
 }
@@ -60,7 +63,7 @@ describe("platformOfConfig()", () => {
 });
 
 describe("choosePlatform()", () => {
-  it.each(
+  it.each<Choice>(
     [
       [["a"], undefined, "a", "the only entry, without a platform"],
       [["a"], "linux/arm64", "a", "the only entry, without a platform, although one is asked for"],
@@ -76,18 +79,18 @@ describe("choosePlatform()", () => {
       [["a=linux/arm/v5", "b=linux/arm/v6"], "linux/arm", "a", "the first when the usual variant is not there"],
       [["a=linux/amd64", "b=linux/arm64/v8"], "linux/arm64", "b", "arm64/v8 for arm64"],
       [["a=linux/amd64", "b=linux/arm64"], "linux/arm64/v8", "b", "arm64 for arm64/v8"],
-    ] as const,
+    ],
   )("%j for %s gives %s: %s", (list, wanted, expected) => {
     expect(choose(entries(...list), wanted)).toBe(expected);
   });
 
-  it.each(
+  it.each<Refusal>(
     [
       [["a=linux/amd64"], "linux/arm64", "linux/amd64"],
       [["a=linux/arm/v7"], "linux/arm/v6", "linux/arm/v7"],
       [["a=linux/arm64", "b=windows/amd64"], undefined, "linux/arm64, windows/amd64"],
       [["a", "b"], undefined, "unstated"],
-    ] as const,
+    ],
   )("refuses %j for %s and names %s", (list, wanted, named) => {
     const attempt = (): string => choose(entries(...list), wanted);
     expect(attempt).toThrow("the index");
