@@ -66,8 +66,32 @@ export const LIMITS = {
   brokerRequestBodyBytes: 10 * MiB,
   /** JSON nesting in a frame: a bracket bomb costs more memory than the process may have. */
   jsonDepth: 64,
+  /** Values in a frame: a flat 21 MiB array of `[]` would cost hundreds of megabytes; real frames hold dozens. */
+  jsonValues: 100_000,
   /** Brokered requests served at once; above it the caller gets 503 instead of our memory. */
   brokerRequestsInFlight: 64,
+  /** Refusals (503) waiting to be sent; each is one streaming id. Beyond it a request is only logged. */
+  brokerRefusalsQueued: 10_000,
+  /** Refusals sent at once: they must not take the network from the requests that are served. */
+  brokerRefusalsInFlight: 8,
+  /** Request bodies and websocket answers held at once, all requests together: 64 × 10 MiB would not fit. */
+  brokerBytesInFlight: 48 * MiB,
+  /** Part of an answer that is kept until the upload's connection stands: Deno's fetch reads 64 KiB ahead of it. */
+  brokerUploadReplayBytes: 256 * KiB,
+  /** Attempts to connect for one upload (the reference's number), and the wait between them. */
+  brokerUploadAttempts: 3,
+  brokerUploadRetryMs: 500,
+  /** An upload that makes no progress for this long is dead (BROKER_CLIENT_POST_TIMEOUT). */
+  brokerUploadIdleMs: 20 * 60_000,
+  /** A session that lasted this long was a good one: the next reconnect starts from the shortest wait again. */
+  brokerStableMs: 10_000,
+  /** Bounds for the server's engine.io times, so that neither 0 nor 1e300 disables the watchdog. */
+  brokerHeartbeatMinMs: 1_000,
+  brokerHeartbeatMaxMs: 300_000,
+  /** Accept rules of one file, and characters of a pattern or of a value that is matched against one. */
+  brokerRules: 2_000,
+  brokerPatternChars: 4_096,
+  brokerMatchedChars: 65_536,
   /** The server drops a socket from which no message came for 35 s. */
   brokerPingIntervalMs: 25_000,
   /** Wait for a Primus pong. */
