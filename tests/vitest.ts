@@ -154,9 +154,7 @@ type Each = <T>(
   rows: readonly T[],
 ) => (
   name: string,
-  // Rows may be tuples of different shapes; the body names its own parameters.
-  // deno-lint-ignore no-explicit-any
-  body: (...row: T extends readonly unknown[] ? [...T] : [T, ...any[]]) => void | Promise<void>,
+  body: (...row: T extends readonly unknown[] ? [...T] : [T]) => void | Promise<void>,
 ) => void;
 
 function each(define: (name: string, body: Body) => void): Each {
