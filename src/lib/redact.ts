@@ -43,13 +43,13 @@ export class Redactor {
   /** The value as JSON text: telling keys masked, then every known secret masked wherever it still stands. */
   json(value: unknown): string {
     return this.text(
-      JSON.stringify(value, (key, inner) => {
+      JSON.stringify(value, function (this: Record<string, unknown>, key: string, inner: unknown): unknown {
+        const original = this[key];
         if (key !== "" && SECRET_KEY.test(key) && (typeof inner === "string" || typeof inner === "object")) {
           return inner === null ? null : MASK;
         }
-        if (inner instanceof Error) return plainError(inner);
-        if (typeof inner === "bigint") return String(inner);
-        return inner;
+        if (original instanceof Error) return plainError(original);
+        return typeof inner === "bigint" ? String(inner) : inner;
       }) ?? "null",
     );
   }
@@ -75,17 +75,23 @@ function plainError(error: Error): Record<string, unknown> {
   };
 }
 
+/** The texts in which a value may stand: as is, escaped for JSON or a URL, and in base64 at each of its three alignments. */
 function forms(value: string): readonly string[] {
   const bytes = new TextEncoder().encode(value);
-  const base64 = bytes.toBase64();
-  const unpadded = base64.replace(/=+$/, "");
   const all = new Set([
     value,
     JSON.stringify(value).slice(1, -1),
     encodeURIComponent(value),
     new URLSearchParams([["", value]]).toString().slice(1),
-    unpadded,
-    unpadded.replaceAll("+", "-").replaceAll("/", "_"),
   ]);
+  for (const shift of [0, 1, 2]) {
+    const shifted = new Uint8Array(shift + bytes.length);
+    shifted.set(bytes, shift);
+    // Characters that also hold bits of the neighbours are cut off: they differ from place to place.
+    const whole = Math.floor(((shift + bytes.length) * 8) / 6);
+    const base64 = shifted.toBase64().slice(Math.ceil((shift * 8) / 6), whole);
+    all.add(base64);
+    all.add(base64.replaceAll("+", "-").replaceAll("/", "_"));
+  }
   return [...all].filter((form) => form.length >= MIN_LENGTH);
 }
