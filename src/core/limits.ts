@@ -39,6 +39,8 @@ export const LIMITS = {
   pathBytes: 4096,
   /** Entries of one layer: ten times the largest that we have seen. */
   layerEntries: 2_000_000,
+  /** Paths and targets of one layer's links and whiteouts, with 64 bytes for each; about 200,000. Above it only path hashes. */
+  layerLinkBytes: 32 * MiB,
   /** Links followed for one path, as Linux' own bound. */
   linkHops: 40,
   /** Uncompressed size of one layer. */

@@ -139,6 +139,11 @@ export interface LayerFacts {
    * because it replaces whatever a lower layer has at, or below, its path.
    */
   readonly replacedPaths: Float64Array;
+  /**
+   * Hashes of the paths of all directories, sorted ascending. A directory replaces what is not a directory at exactly
+   * its path in a lower layer (a symbolic link, say), and keeps what is below it.
+   */
+  readonly directories: Float64Array;
   readonly problems: readonly Problem[];
 }
 
