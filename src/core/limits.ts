@@ -55,6 +55,19 @@ export const LIMITS = {
   smallFileBytes: 16 * MiB,
   /** A package database; RHEL's with everything installed is about 200 MiB. */
   packageDatabaseBytes: 512 * MiB,
+  /** Packages of one database: all of Debian is 65,000, and rpm's own tools stop at 50,000 header entries. */
+  osPackages: 100_000,
+  /** Dependencies and provided names of one database together: all of Debian has about half of it. */
+  osRelations: 1_000_000,
+  /** One field of a text package database; the longest real Provides lines are below 100 KiB. */
+  packageFieldBytes: 1 * MiB,
+  /** Name or version of an operating system: they are repeated in the purl of every package. */
+  osReleaseChars: 256,
+  /** Index entries of one rpm header, as rpm itself bounds them. */
+  rpmHeaderEntries: 50_000,
+  /** Content-set names in the purls of all packages together: a long list times many packages must not fill memory. */
+  purlRepositoryChars: 32 * MiB,
+
   /** All wanted files of one image together, so that many small ones cannot add up past memory. */
   keptBytes: 96 * MiB,
   /** Members of an outer archive (docker save, OCI archive). */

@@ -155,6 +155,8 @@ export interface ImageFile {
   readonly mode: number;
   /** Index of the layer that brought it, 0 = bottom. */
   readonly layer: number;
+  /** Place among the entries of its layer, in tar order: decides which of two databases of one layer comes first. */
+  readonly position?: number;
 }
 
 /** Operating system of an image, as Snyk names it: `debian`/`12`, `alpine`/`3.20.1`, `unknown`/`0.0`. */
