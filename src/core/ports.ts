@@ -206,6 +206,8 @@ export interface ExtractOptions {
 export interface ScanInput {
   /** `name`, `name:tag` or `name@digest` under which the image is reported. */
   readonly imageName: string;
+  /** True when nobody named the image, so that `imageName` is only its archive's file name: no name facts follow from it. */
+  readonly imageNameIsFile?: boolean;
   readonly image: ImageHandle;
   readonly layers: readonly LayerFacts[];
   readonly view: ImageView;
