@@ -43,6 +43,8 @@ export const LIMITS = {
   layerEntries: 2_000_000,
   /** Paths and targets of one layer's links and whiteouts, with 64 bytes for each; about 200,000. Above it only path hashes. */
   layerLinkBytes: 32 * MiB,
+  /** Paths (directories included) of one merged view: ten times the largest that we have seen; about 200 bytes each. */
+  viewPaths: 500_000,
   /** Links followed for one path, as Linux' own bound. */
   linkHops: 40,
   /** Uncompressed size of one layer. */
