@@ -151,6 +151,28 @@ export const LIMITS = {
   redirects: 5,
   /** Times that a broken blob download is resumed without new bytes in between. */
   resumesWithoutProgress: 3,
+  /** New bytes that make a resumed download count as progressing: a server that cuts after each byte does not. */
+  resumeProgressBytes: 64 * KiB,
+  /** Bytes that must arrive within noProgressMs; fewer is a drip that would hold a connection for days. */
+  progressBytes: 16 * KiB,
+  /** A token is renewed after this time even when it lives longer: registries restart and forget. */
+  tokenLifetimeMs: 5 * 60_000,
+  /** A token is renewed this long before it expires, so that it does not expire on its way. */
+  tokenMarginMs: 10_000,
+  /** Life of a token whose answer does not say (distribution's token specification). */
+  tokenDefaultLifetimeMs: 60_000,
+  /** Tokens kept per registry client: one per repository. */
+  tokens: 1000,
+  /** Names that one listing may give: a registry that invents them cannot fill the memory. */
+  listedNames: 1_000_000,
+  /** Pages without a new name that are followed in one listing: registries filter pages by the account's rights. */
+  emptyPages: 16,
+  /** Repositories per page: Quay and docker-registry serve no more. */
+  catalogPageSize: 100,
+  /** Tags per page: ECR refuses more. */
+  tagsPageSize: 1000,
+  /** HEAD requests at once for the digests of tags. */
+  metadataRequests: 4,
   /** Registry clients kept (one per credential hash). */
   registryClients: 64,
 
