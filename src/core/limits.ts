@@ -104,6 +104,8 @@ export const LIMITS = {
   brokerUploadIdleMs: 20 * 60_000,
   /** A session that lasted this long was a good one: the next reconnect starts from the shortest wait again. */
   brokerStableMs: 10_000,
+  /** Wait for the websocket's closing handshake at the end; a dead peer never answers. */
+  brokerCloseMs: 2_000,
   /** Bounds for the server's engine.io times, so that neither 0 nor 1e300 disables the watchdog. */
   brokerHeartbeatMinMs: 1_000,
   brokerHeartbeatMaxMs: 300_000,
@@ -175,6 +177,9 @@ export const LIMITS = {
   metadataRequests: 4,
   /** Registry clients kept (one per credential hash). */
   registryClients: 64,
+
+  /** A callback that nobody took for this long is given up: the scan will have been asked for again. */
+  callbackGiveUpMs: 60 * 60_000,
 
   /** SIGTERM to exit: below Kubernetes' 30 s. */
   shutdownMs: 25_000,

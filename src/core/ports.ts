@@ -270,6 +270,8 @@ export interface CallbackRequest {
   readonly path: string;
   readonly body: Uint8Array<ArrayBuffer>;
   readonly headers: Readonly<Record<string, string>>;
+  /** Origin that the request asked for; it was checked against the allowed ones. Only a direct POST looks at it. */
+  readonly origin?: string | undefined;
 }
 
 /** Delivers callbacks: through the broker's websocket, or by POST when this process is the agent alone. */

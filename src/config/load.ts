@@ -1,0 +1,295 @@
+/**
+ * Environment and secret files → one frozen {@link Config}. Reports every problem at once.
+ *
+ * @module
+ */
+import { ConfigError } from "../core/errors.ts";
+import type { RegistryCredentials } from "../core/ports.ts";
+import { Secret } from "../lib/secret.ts";
+import { CR_TYPE_ALIASES, ENVIRONMENT, type Environment, type EnvironmentName, SECRETS } from "./schema.ts";
+
+/** Shorter user names ("admin", "snyk") are ordinary words: masking them would garble every log line. */
+const MIN_SECRET_USERNAME = 8;
+
+/** The registry that requests without credentials of their own use. */
+export interface RegistryConfig {
+  readonly type: string;
+  readonly base: string;
+  readonly username: Secret | undefined;
+  readonly password: Secret | undefined;
+  readonly roleArn: string | undefined;
+  readonly region: string | undefined;
+  readonly externalId: Secret | undefined;
+}
+
+/** PEM texts, read once at start. */
+export interface TlsConfig {
+  /** Authorities besides the built-in ones, for every outbound connection. */
+  readonly caCerts: readonly string[];
+  readonly registryCaCerts: readonly string[];
+  readonly registryClientCert: { readonly cert: string; readonly key: string } | undefined;
+  readonly server: { readonly cert: string; readonly key: string } | undefined;
+}
+
+/** Everything that the operator decided. */
+export interface Config {
+  readonly role: "all" | "agent" | "broker";
+  readonly host: string;
+  readonly port: number;
+  readonly brokerToken: Secret | undefined;
+  readonly brokerServerUrl: URL;
+  readonly brokerClientUrl: URL | undefined;
+  readonly agentUrl: URL | undefined;
+  /** Text of the ACCEPT file, undefined for the built-in rules. */
+  readonly acceptRules: string | undefined;
+  readonly healthcheckPath: string;
+  readonly systemcheckPath: string;
+  readonly removeForwardedHeaders: boolean;
+  readonly substituteBodies: boolean;
+  readonly substituteHeaders: boolean;
+  readonly registry: RegistryConfig | undefined;
+  readonly authHosts: readonly string[];
+  readonly listRepositories: boolean;
+  readonly tls: TlsConfig;
+  readonly maxImageBytes: number;
+  readonly maxActiveOperations: number;
+  readonly callbackOrigins: readonly string[];
+  readonly recordDir: string | undefined;
+  readonly logLevel: "debug" | "info" | "warn" | "error";
+  readonly debug: readonly string[];
+  /** The value of a variable for `${NAME}` in brokered requests; CR_CREDENTIALS is always the full form. */
+  readonly variable: (name: string) => string | undefined;
+  /** Every secret value, for the redactor. */
+  readonly secrets: readonly string[];
+}
+
+/** What {@link loadConfig} reads from. */
+export interface ConfigSource {
+  readonly env: Readonly<Record<string, string | undefined>>;
+  /** Reads a text file; rejects when it cannot. */
+  readonly readFile: (path: string) => Promise<string>;
+}
+
+/**
+ * Reads the configuration. An empty variable counts as unset; `NAME_FILE` gives a secret by file.
+ *
+ * @throws {ConfigError} with every problem, each naming its variable, none showing a secret.
+ */
+export async function loadConfig(source: ConfigSource): Promise<Config> {
+  const problems: string[] = [];
+  const raw = await readRaw(source, problems);
+  const parsed = ENVIRONMENT.safeParse(raw);
+  if (!parsed.success) {
+    for (const issue of parsed.error.issues) problems.push(`${String(issue.path[0])} ${issue.message}`);
+    throw new ConfigError(problems);
+  }
+  const env = parsed.data;
+  checkTogether(env, raw, problems);
+  const files = await readFiles(env, source, problems);
+  const registry = registryConfig(env, problems);
+  if (problems.length > 0) throw new ConfigError(problems);
+  return freeze(env, source.env, files, registry);
+}
+
+async function readRaw(source: ConfigSource, problems: string[]): Promise<Record<string, string>> {
+  const raw: Record<string, string> = {};
+  const names = Object.keys(ENVIRONMENT.shape);
+  for (const name of names) {
+    const value = source.env[name];
+    if (value !== undefined && value !== "") raw[name] = value;
+  }
+  for (const name of SECRETS) {
+    const path = source.env[`${name}_FILE`];
+    if (path === undefined || path === "") continue;
+    if (raw[name] !== undefined) {
+      problems.push(`${name} and ${name}_FILE are both set: keep one`);
+      continue;
+    }
+    try {
+      raw[name] = (await source.readFile(path)).replace(/\r?\n$/, "");
+    } catch {
+      problems.push(`${name}_FILE names a file that cannot be read: ${path}`);
+    }
+  }
+  for (const name of Object.keys(source.env)) {
+    if (!name.startsWith("OUTPOST_") || names.includes(name)) continue;
+    const near = nearest(name, names);
+    problems.push(`${name} is not a setting${near === undefined ? "" : `: did you mean ${near}?`}`);
+  }
+  return raw;
+}
+
+function checkTogether(env: Environment, raw: Readonly<Record<string, string>>, problems: string[]): void {
+  for (const [one, other] of [["HTTPS_CERT", "HTTPS_KEY"], ["CR_CLIENT_CERT", "CR_CLIENT_KEY"]] as const) {
+    if ((env[one] === undefined) !== (env[other] === undefined)) problems.push(`${one} and ${other} go together`);
+  }
+  if (env.BROKER_TOKEN !== undefined && /\s|[/?#]/.test(env.BROKER_TOKEN)) {
+    problems.push("BROKER_TOKEN holds a character that a token cannot have (blank, /, ? or #)");
+  }
+  if (env.CR_PASSWORD !== undefined && env.CR_USERNAME === undefined && raw["CR_CREDENTIALS"] === undefined) {
+    problems.push("CR_PASSWORD is set without CR_USERNAME");
+  }
+  for (const origin of env.OUTPOST_CALLBACK_ORIGINS) {
+    if (!URL.canParse(origin) || new URL(origin).origin !== origin.replace(/\/$/, "")) {
+      problems.push("OUTPOST_CALLBACK_ORIGINS must list origins such as https://host:port");
+    }
+  }
+}
+
+interface Files {
+  readonly accept: string | undefined;
+  readonly caCerts: readonly string[];
+  readonly registryCa: readonly string[];
+  readonly clientCert: { readonly cert: string; readonly key: string } | undefined;
+  readonly server: { readonly cert: string; readonly key: string } | undefined;
+}
+
+async function readFiles(env: Environment, source: ConfigSource, problems: string[]): Promise<Files> {
+  const read = async (name: EnvironmentName, pem: boolean): Promise<string | undefined> => {
+    const path = env[name];
+    if (typeof path !== "string") return undefined;
+    const content = await source.readFile(path).catch(() => undefined);
+    if (content === undefined) problems.push(`${name} names a file that cannot be read: ${path}`);
+    else if (pem && !content.includes("-----BEGIN ")) problems.push(`${name} names a file that is not PEM: ${path}`);
+    else return content;
+    return undefined;
+  };
+  const pair = (cert: string | undefined, key: string | undefined): { cert: string; key: string } | undefined =>
+    cert === undefined || key === undefined ? undefined : { cert, key };
+  const present = (texts: readonly (string | undefined)[]): string[] => texts.filter((one) => one !== undefined);
+  return {
+    accept: await read("ACCEPT", false),
+    caCerts: present([await read("CA_CERT", true), await read("NODE_EXTRA_CA_CERTS", true)]),
+    registryCa: present([await read("CR_CA_FILE", true)]),
+    clientCert: pair(await read("CR_CLIENT_CERT", true), await read("CR_CLIENT_KEY", true)),
+    server: pair(await read("HTTPS_CERT", true), await read("HTTPS_KEY", true)),
+  };
+}
+
+function registryConfig(env: Environment, problems: string[]): RegistryConfig | undefined {
+  const given = env.CR_TYPE !== undefined || env.CR_BASE !== undefined || env.CR_USERNAME !== undefined;
+  if (!given) return undefined;
+  const type = env.CR_TYPE ?? "oci";
+  const token = type === "digitalocean-cr" ? env.CR_TOKEN : undefined;
+  if (type === "ecr" && env.CR_ROLE_ARN === undefined) problems.push("CR_ROLE_ARN is needed with CR_TYPE=ecr");
+  if (type !== "ecr" && type !== "docker-hub" && env.CR_BASE === undefined && env.CR_CREDENTIALS === undefined) {
+    problems.push(`CR_BASE is needed with CR_TYPE=${type}: the registry's host name or URL`);
+  }
+  const secret = (value: string | undefined): Secret | undefined => value === undefined ? undefined : new Secret(value);
+  return {
+    type,
+    base: env.CR_BASE ?? "",
+    username: secret(token ?? env.CR_USERNAME),
+    password: secret(token ?? env.CR_PASSWORD),
+    roleArn: env.CR_ROLE_ARN,
+    region: env.CR_REGION,
+    externalId: secret(env.CR_EXTERNAL_ID),
+  };
+}
+
+function freeze(
+  env: Environment,
+  raw: Readonly<Record<string, string | undefined>>,
+  files: Files,
+  registry: RegistryConfig | undefined,
+): Config {
+  const credentials = env.CR_CREDENTIALS ?? (registry === undefined ? undefined : encodeCredentials(registry));
+  const secretValues: Record<string, string | undefined> = {
+    BROKER_TOKEN: env.BROKER_TOKEN,
+    CR_USERNAME: env.CR_USERNAME,
+    CR_PASSWORD: env.CR_PASSWORD,
+    CR_TOKEN: env.CR_TOKEN,
+    CR_EXTERNAL_ID: env.CR_EXTERNAL_ID,
+    CR_CREDENTIALS: credentials,
+  };
+  return Object.freeze<Config>({
+    role: env.OUTPOST_ROLE,
+    host: env.OUTPOST_HOST,
+    port: env.OUTPOST_ROLE === "agent" && raw["PORT"] === undefined ? env.SNYK_PORT : env.PORT,
+    brokerToken: env.BROKER_TOKEN === undefined ? undefined : new Secret(env.BROKER_TOKEN),
+    brokerServerUrl: env.BROKER_SERVER_URL,
+    brokerClientUrl: env.BROKER_CLIENT_URL,
+    agentUrl: env.CR_AGENT_URL,
+    acceptRules: files.accept,
+    healthcheckPath: env.BROKER_HEALTHCHECK_PATH,
+    systemcheckPath: env.BROKER_SYSTEMCHECK_PATH,
+    removeForwardedHeaders: env.REMOVE_X_FORWARDED_HEADERS,
+    substituteBodies: !env.DISABLE_BODY_VARS_SUBSTITUTION,
+    substituteHeaders: !env.DISABLE_HEADER_VARS_SUBSTITUTION,
+    registry,
+    authHosts: env.CR_AUTH_HOSTS,
+    listRepositories: !env.SNYK_DISABLE_LIST_REPOS,
+    tls: {
+      caCerts: files.caCerts,
+      registryCaCerts: files.registryCa,
+      registryClientCert: files.clientCert,
+      server: files.server,
+    },
+    maxImageBytes: env.SNYK_MAX_IMAGE_SIZE_IN_BYTES,
+    maxActiveOperations: env.MAX_ACTIVE_OPERATIONS,
+    callbackOrigins: env.OUTPOST_CALLBACK_ORIGINS.map((origin) => new URL(origin).origin),
+    recordDir: env.OUTPOST_RECORD_DIR,
+    logLevel: env.LOG_LEVEL,
+    debug: env.DEBUG,
+    variable: (name) => name in secretValues ? secretValues[name] : raw[name],
+    secrets: Object.entries(secretValues).flatMap(([name, value]) =>
+      value === undefined || (name === "CR_USERNAME" && value.length < MIN_SECRET_USERNAME) ? [] : [value]
+    ),
+  });
+}
+
+/**
+ * CR_CREDENTIALS as Snyk's entry point builds it (broker-protocol §5), with correct JSON escaping: base64 of one
+ * JSON line.
+ */
+function encodeCredentials(registry: RegistryConfig): string {
+  const json = registry.type === "ecr"
+    ? {
+      type: registry.type,
+      roleArn: registry.roleArn ?? "",
+      extra: { region: registry.region ?? "", externalId: registry.externalId?.reveal() ?? "" },
+    }
+    : {
+      type: registry.type,
+      username: registry.username?.reveal() ?? "",
+      password: registry.password?.reveal() ?? "",
+      registryBase: registry.base,
+    };
+  return new TextEncoder().encode(`${JSON.stringify(json)}\n`).toBase64();
+}
+
+/** The registry of the configuration as credentials; undefined when none is configured. */
+export function configuredCredentials(config: Config): RegistryCredentials | undefined {
+  const registry = config.registry;
+  if (registry === undefined) return undefined;
+  return {
+    type: CR_TYPE_ALIASES[registry.type] ?? registry.type,
+    base: registry.base,
+    ...(registry.username === undefined ? {} : { username: registry.username.reveal() }),
+    ...(registry.password === undefined ? {} : { password: registry.password.reveal() }),
+    ...(registry.roleArn === undefined ? {} : { roleArn: registry.roleArn }),
+    ...(registry.region === undefined ? {} : { region: registry.region }),
+    ...(registry.externalId === undefined ? {} : { externalId: registry.externalId.reveal() }),
+  };
+}
+
+/** The name with the fewest edits, when that is close enough to be meant. */
+function nearest(name: string, names: readonly string[]): string | undefined {
+  const scored = names.map((one) => [distance(name, one), one] as const).toSorted((a, b) => a[0] - b[0]);
+  const best = scored[0];
+  return best !== undefined && best[0] <= 4 ? best[1] : undefined;
+}
+
+/** Levenshtein's distance. */
+function distance(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, i) => i);
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i];
+    for (let j = 1; j <= b.length; j++) {
+      const substitution = (row[j - 1] ?? 0) + (a[i - 1] === b[j - 1] ? 0 : 1);
+      next.push(Math.min(substitution, (row[j] ?? 0) + 1, (next[j - 1] ?? 0) + 1));
+    }
+    row = next;
+  }
+  return row[b.length] ?? 0;
+}

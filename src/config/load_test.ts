@@ -1,0 +1,121 @@
+import { describe, expect, it } from "vitest";
+import { ConfigError } from "../core/errors.ts";
+import { configuredCredentials, loadConfig } from "./load.ts";
+
+const FILES: Readonly<Record<string, string>> = {
+  "/run/token": "from-a-file\n",
+  "/run/ca.pem": "-----BEGIN CERTIFICATE-----\n",
+  "/run/junk": "junk",
+};
+
+function load(env: Record<string, string>) {
+  const readFile = (path: string): Promise<string> => {
+    const content = FILES[path];
+    return content === undefined ? Promise.reject(new Error("missing")) : Promise.resolve(content);
+  };
+  return loadConfig({ env, readFile });
+}
+
+async function problemsOf(env: Record<string, string>): Promise<readonly string[]> {
+  try {
+    await load(env);
+  } catch (error) {
+    if (error instanceof ConfigError) return error.problems;
+    throw error;
+  }
+  return expect.unreachable("the configuration was accepted") as never;
+}
+
+describe("loadConfig()", () => {
+  it("has documented defaults for an empty environment", async () => {
+    const config = await load({});
+    expect(config).toMatchObject({
+      role: "all",
+      port: 7341,
+      logLevel: "info",
+      maxImageBytes: 2147483648,
+      maxActiveOperations: 1,
+      registry: undefined,
+    });
+    expect(config.brokerServerUrl.href).toBe("https://broker.snyk.io/");
+    expect(Object.isFrozen(config)).toBe(true);
+  });
+
+  it("listens on SNYK_PORT's default when it is the agent alone, and PORT still wins", async () => {
+    expect((await load({ OUTPOST_ROLE: "agent" })).port).toBe(17500);
+    expect((await load({ OUTPOST_ROLE: "agent", PORT: "8081" })).port).toBe(8081);
+  });
+
+  it("reports every problem at once and shows no secret", async () => {
+    const problems = await problemsOf({
+      PORT: "99999",
+      BROKER_SERVER_URL: "ftp://hunter22@x",
+      LOG_LEVEL: "loud",
+      CR_TYPE: "harbour",
+      MAX_ACTIVE_OPERATIONS: "many",
+      CR_PASSWORD: "hunter22",
+      OUTPOST_ROL: "all",
+    });
+    for (const name of ["PORT", "BROKER_SERVER_URL", "LOG_LEVEL", "CR_TYPE", "MAX_ACTIVE_OPERATIONS", "OUTPOST_ROL"]) {
+      expect(problems.some((p) => p.startsWith(name))).toBe(true);
+    }
+    expect(problems.join()).toContain("did you mean OUTPOST_ROLE?");
+    expect(problems.join()).not.toContain("hunter22");
+  });
+
+  it("names settings that belong together", async () => {
+    const problems = await problemsOf({ HTTPS_CERT: "/run/ca.pem", CR_TYPE: "ecr", CR_PASSWORD: "x" });
+    expect(problems).toEqual([
+      "HTTPS_CERT and HTTPS_KEY go together",
+      "CR_PASSWORD is set without CR_USERNAME",
+      "CR_ROLE_ARN is needed with CR_TYPE=ecr",
+    ]);
+  });
+
+  it("reads secrets from files, and refuses two sources for one", async () => {
+    expect((await load({ BROKER_TOKEN_FILE: "/run/token" })).brokerToken?.reveal()).toBe("from-a-file");
+    expect(await problemsOf({ BROKER_TOKEN: "x", BROKER_TOKEN_FILE: "/run/token" })).toEqual([
+      "BROKER_TOKEN and BROKER_TOKEN_FILE are both set: keep one",
+    ]);
+    expect(await problemsOf({ BROKER_TOKEN_FILE: "/nowhere" })).toEqual([
+      "BROKER_TOKEN_FILE names a file that cannot be read: /nowhere",
+    ]);
+  });
+
+  it("reads authorities and refuses what is not PEM", async () => {
+    const config = await load({ NODE_EXTRA_CA_CERTS: "/run/ca.pem", CR_CA_FILE: "/run/ca.pem" });
+    expect(config.tls.caCerts).toHaveLength(1);
+    expect(config.tls.registryCaCerts).toHaveLength(1);
+    expect(await problemsOf({ CR_CA_FILE: "/run/junk" })).toEqual([
+      "CR_CA_FILE names a file that is not PEM: /run/junk",
+    ]);
+  });
+
+  it.each([["DockerHub", "docker-hub"], ["ElasticCR", "ecr"], ["harbor-cr", "harbor-cr"]])(
+    "takes CR_TYPE=%s as %s",
+    async (given, type) => {
+      const config = await load({ CR_TYPE: given, CR_BASE: "r.io", CR_ROLE_ARN: "arn:aws:iam::1:role/x" });
+      expect(configuredCredentials(config)?.type).toBe(type);
+    },
+  );
+
+  it.each(['quo"te', "back\\slash", "per%cent", "two  blanks", "ünïcode"])(
+    "builds CR_CREDENTIALS that parse again with the password %j",
+    async (password) => {
+      const config = await load({ CR_TYPE: "harbor-cr", CR_BASE: "r.io", CR_USERNAME: "u", CR_PASSWORD: password });
+      const decoded = new TextDecoder().decode(Uint8Array.fromBase64(config.variable("CR_CREDENTIALS") ?? ""));
+      expect(JSON.parse(decoded)).toEqual({ type: "harbor-cr", username: "u", password, registryBase: "r.io" });
+    },
+  );
+
+  it("keeps a preset CR_CREDENTIALS and lists it among the secrets", async () => {
+    const config = await load({ CR_CREDENTIALS: "cHJlc2V0" });
+    expect(config.variable("CR_CREDENTIALS")).toBe("cHJlc2V0");
+    expect(config.secrets).toContain("cHJlc2V0");
+  });
+
+  it("uses CR_TOKEN as user and password of digitalocean-cr", async () => {
+    const config = await load({ CR_TYPE: "digitalocean-cr", CR_BASE: "registry.digitalocean.com", CR_TOKEN: "t0ken" });
+    expect(configuredCredentials(config)).toMatchObject({ username: "t0ken", password: "t0ken" });
+  });
+});

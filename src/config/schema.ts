@@ -1,0 +1,168 @@
+/**
+ * The one schema that reads the environment: names, defaults and meaning of every variable.
+ *
+ * @module
+ */
+import { z } from "zod";
+
+/** Type names of Snyk's older releases, with today's. */
+export const CR_TYPE_ALIASES: Readonly<Record<string, string>> = {
+  DockerHub: "docker-hub",
+  ElasticCR: "ecr",
+  AzureCR: "acr",
+  GoogleCR: "gcr",
+  ArtifactoryCR: "artifactory-cr",
+  HarborCR: "harbor-cr",
+  QuayCR: "quay-cr",
+  GitHubCR: "github-cr",
+  NexusCR: "nexus-cr",
+  DigitalOceanCR: "digitalocean-cr",
+  GitLabCR: "gitlab-cr",
+  GoogleArtifactCR: "google-artifact-cr",
+};
+
+/** CR_TYPE's values. `oci` and `docker-registry` are any registry that speaks the distribution protocol. */
+export const CR_TYPES = [
+  "artifactory-cr",
+  "harbor-cr",
+  "acr",
+  "gcr",
+  "google-artifact-cr",
+  "docker-hub",
+  "quay-cr",
+  "nexus-cr",
+  "github-cr",
+  "digitalocean-cr",
+  "gitlab-cr",
+  "ecr",
+  "docker-registry",
+  "oci",
+] as const;
+
+const text = z.string();
+const optional = text.optional();
+
+function flag(fallback: boolean): z.ZodType<boolean, string | undefined> {
+  return z.string().optional().transform((value, context) => {
+    if (value === undefined) return fallback;
+    if (/^(true|yes|1|on)$/i.test(value)) return true;
+    if (/^(false|no|0|off)$/i.test(value)) return false;
+    context.addIssue({ code: "custom", message: "must be true or false" });
+    return z.NEVER;
+  });
+}
+
+function integer(fallback: number, min: number, max: number): z.ZodType<number, string | undefined> {
+  return z.string().optional().transform((value, context) => {
+    if (value === undefined) return fallback;
+    const number = Number(value);
+    if (/^\d+$/.test(value) && Number.isSafeInteger(number) && number >= min && number <= max) return number;
+    context.addIssue({ code: "custom", message: `must be a whole number from ${min} to ${max}` });
+    return z.NEVER;
+  });
+}
+
+const httpUrl = z.string().transform((value, context) => {
+  if (URL.canParse(value) && /^https?:$/.test(new URL(value).protocol)) return new URL(value);
+  context.addIssue({ code: "custom", message: "must be a URL that starts with https:// or http://" });
+  return z.NEVER;
+});
+
+const list = z.string().optional().transform((value) =>
+  (value ?? "").split(",").map((part) => part.trim()).filter((part) => part !== "")
+);
+
+const crType = z.string().optional().transform((value, context) => {
+  if (value === undefined) return undefined;
+  const known = CR_TYPES.find((type) => type === (CR_TYPE_ALIASES[value] ?? value.toLowerCase()));
+  if (known !== undefined) return known;
+  context.addIssue({ code: "custom", message: `must be one of ${CR_TYPES.join(", ")}` });
+  return z.NEVER;
+});
+
+/** Every variable that Outpost reads, by its name in the environment. Values that are secret stand in {@link SECRETS}. */
+export const ENVIRONMENT = z.object({
+  /** Which half runs here: both (default), the agent alone, or the broker client alone. */
+  OUTPOST_ROLE: z.enum(["all", "agent", "broker"], "must be all, agent or broker").default("all"),
+
+  /** Token of the broker connection. */
+  BROKER_TOKEN: optional,
+  /** Snyk's broker server. */
+  BROKER_SERVER_URL: httpUrl.default(new URL("https://broker.snyk.io")),
+  /** Where this process is reached by an agent or a server; `${BROKER_CLIENT_URL}` in requests. */
+  BROKER_CLIENT_URL: httpUrl.optional(),
+  /** External agent; when unset the agent in this process answers. */
+  CR_AGENT_URL: httpUrl.optional(),
+  /** Accept rules: a file, instead of the built-in rules. */
+  ACCEPT: optional,
+  BROKER_HEALTHCHECK_PATH: z.string().startsWith("/", "must start with /").default("/healthcheck"),
+  BROKER_SYSTEMCHECK_PATH: z.string().startsWith("/", "must start with /").default("/systemcheck"),
+  REMOVE_X_FORWARDED_HEADERS: flag(false),
+  DISABLE_BODY_VARS_SUBSTITUTION: flag(false),
+  DISABLE_HEADER_VARS_SUBSTITUTION: flag(false),
+
+  /** Registry that this daemon serves when a request brings no credentials of its own. */
+  CR_TYPE: crType,
+  CR_BASE: optional,
+  CR_USERNAME: optional,
+  CR_PASSWORD: optional,
+  CR_TOKEN: optional,
+  CR_ROLE_ARN: optional,
+  CR_REGION: optional,
+  CR_EXTERNAL_ID: optional,
+  /** Base64 of the credentials' JSON; built from the others when unset. */
+  CR_CREDENTIALS: optional,
+  /** Hosts besides the registry's own that may receive its logins. */
+  CR_AUTH_HOSTS: list,
+  /** PEM file with further authorities for the registry. */
+  CR_CA_FILE: optional,
+  /** PEM files with a client certificate and its key for the registry. */
+  CR_CLIENT_CERT: optional,
+  CR_CLIENT_KEY: optional,
+  SNYK_DISABLE_LIST_REPOS: flag(false),
+
+  /** Port of the HTTP surface; 0 takes a free one. */
+  PORT: integer(7341, 0, 65535),
+  /** Port when OUTPOST_ROLE=agent. */
+  SNYK_PORT: integer(17500, 0, 65535),
+  /** Address to listen on. */
+  OUTPOST_HOST: text.default("0.0.0.0"),
+  HTTPS_CERT: optional,
+  HTTPS_KEY: optional,
+  CA_CERT: optional,
+  NODE_EXTRA_CA_CERTS: optional,
+
+  SNYK_MAX_IMAGE_SIZE_IN_BYTES: integer(2_147_483_648, 1, Number.MAX_SAFE_INTEGER),
+  MAX_ACTIVE_OPERATIONS: integer(1, 1, 16),
+  /** Other origins than BROKER_CLIENT_URL's that may receive callbacks when OUTPOST_ROLE=agent. */
+  OUTPOST_CALLBACK_ORIGINS: list,
+  /** Directory for redacted copies of exchanges with Snyk. */
+  OUTPOST_RECORD_DIR: optional,
+
+  LOG_LEVEL: z.string().optional().transform((value, context) => {
+    const level = (value ?? "info").toLowerCase();
+    if (level === "debug" || level === "info" || level === "warn" || level === "error") return level;
+    if (level === "trace") return "debug" as const;
+    if (level === "fatal") return "error" as const;
+    context.addIssue({ code: "custom", message: "must be debug, info, warn or error" });
+    return z.NEVER;
+  }),
+  /** Components that log at debug level whatever LOG_LEVEL says, `broker,registry*` for instance. */
+  DEBUG: list,
+});
+
+/** The environment after parsing. */
+export type Environment = z.output<typeof ENVIRONMENT>;
+
+/** Name of a variable. */
+export type EnvironmentName = keyof typeof ENVIRONMENT.shape;
+
+/** Variables whose value is secret: each may be given by `NAME_FILE` instead, and no message ever shows one. */
+export const SECRETS = [
+  "BROKER_TOKEN",
+  "CR_USERNAME",
+  "CR_PASSWORD",
+  "CR_TOKEN",
+  "CR_EXTERNAL_ID",
+  "CR_CREDENTIALS",
+] as const satisfies readonly EnvironmentName[];

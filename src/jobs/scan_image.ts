@@ -1,0 +1,118 @@
+/**
+ * The pipeline: an image's layers become facts one after another, the facts one view, the view a report.
+ *
+ * @module
+ */
+import { analyzeOs } from "../analyzers/mod.ts";
+import { OutpostError, toOutpostError } from "../core/errors.ts";
+import { LIMITS } from "../core/limits.ts";
+import type { Clock, ImageHandle, LayerEngine, LayerHandle, ScanEvent, ScanReport } from "../core/ports.ts";
+import type { LayerFacts, Problem } from "../core/types.ts";
+import { withDeadline } from "../lib/deadline.ts";
+import { buildScanResults } from "../results/mod.ts";
+
+/** What {@link scanImage} works with. */
+export interface ScanImageOptions {
+  readonly engine: LayerEngine;
+  readonly clock: Clock;
+  readonly image: ImageHandle;
+  /** Name under which the image is reported. */
+  readonly imageName: string;
+  /** Stored bytes of all layers together; SNYK_MAX_IMAGE_SIZE_IN_BYTES. */
+  readonly maxImageBytes: number;
+  readonly signal: AbortSignal;
+  readonly onEvent?: ((event: ScanEvent) => void) | undefined;
+}
+
+/**
+ * Scans one image. Reads each distinct layer once, one at a time, so that memory is that of one layer. A layer that
+ * cannot be read whole ends the scan: a result that misses a layer would look clean.
+ *
+ * @throws {LayerError} naming the layer.
+ * @throws {OutpostError} LIMIT_EXCEEDED, UNSUPPORTED_IMAGE, ANALYSIS_FAILED, TIMEOUT or CANCELLED.
+ */
+export function scanImage(options: ScanImageOptions): Promise<ScanReport> {
+  const { clock, signal } = options;
+  const deadline = { clock, signal, ms: LIMITS.scanTimeoutMs, what: `The scan of ${options.imageName}` };
+  return withDeadline(deadline, (limited) => scan({ ...options, signal: limited }));
+}
+
+async function scan(options: ScanImageOptions): Promise<ScanReport> {
+  const { image, engine, imageName, signal, onEvent } = options;
+  const bytes = checkSize(options);
+  onEvent?.({ kind: "resolved", imageName, layers: image.layers.length, bytes });
+  const layers = await extractAll(options);
+  const view = engine.assemble(layers);
+  const os = analyzeOs(view);
+  const problems: Problem[] = [...image.problems, ...layers.flatMap((layer) => layer.problems), ...os.problems];
+  const attestations = await image.attestations(signal).catch((error: unknown) => {
+    const { code, message } = toOutpostError(error);
+    if (code === "CANCELLED") throw error;
+    problems.push({ code, subject: "attestations", message });
+    return [];
+  });
+  const scanResults = await buildScanResults({ imageName, image, layers, view, os, attestations });
+  const all = unique([...problems, ...view.problems]);
+  onEvent?.({ kind: "analyzed", packages: os.packages.packages.length, problems: all.length });
+  return {
+    imageName,
+    status: all.length === 0 ? "success" : "partial",
+    os,
+    scanResults,
+    problems: all,
+    digests: image.digests,
+    configDigest: image.configDigest,
+  };
+}
+
+function checkSize({ image, maxImageBytes, imageName }: ScanImageOptions): number | undefined {
+  if (image.layers.length > LIMITS.layersPerImage) {
+    throw new OutpostError("LIMIT_EXCEEDED", `Cannot scan ${imageName}: it has ${image.layers.length} layers`, {
+      hint: `At most ${LIMITS.layersPerImage} layers are read.`,
+    });
+  }
+  let total = 0;
+  for (const layer of image.layers) {
+    if (layer.size === undefined) return undefined;
+    total += layer.size;
+  }
+  if (total > maxImageBytes) {
+    throw new OutpostError("LIMIT_EXCEEDED", `Cannot scan ${imageName}: its layers have ${total} bytes`, {
+      hint: `The bound is ${maxImageBytes} bytes: raise SNYK_MAX_IMAGE_SIZE_IN_BYTES to scan it.`,
+    });
+  }
+  return total;
+}
+
+async function extractAll(options: ScanImageOptions): Promise<LayerFacts[]> {
+  const { image, engine, signal, onEvent } = options;
+  const done = new Map<string, LayerFacts>();
+  const all: LayerFacts[] = [];
+  for (const [index, layer] of image.layers.entries()) {
+    signal.throwIfAborted();
+    const known = done.get(layerKey(layer));
+    onEvent?.({ kind: "layer-start", index, name: layer.name, size: layer.size });
+    const onProgress = (storedBytes: number): void => onEvent?.({ kind: "layer-progress", index, storedBytes });
+    try {
+      const facts = known ?? await engine.extract(layer, { signal, onProgress });
+      done.set(layerKey(layer), facts);
+      all.push(facts);
+      const { storedBytes, entryCount: entries } = facts;
+      onEvent?.({ kind: "layer-done", index, storedBytes, entries, reused: known !== undefined });
+    } catch (error) {
+      onEvent?.({ kind: "layer-failed", index, message: toOutpostError(error).message });
+      throw error;
+    }
+  }
+  return all;
+}
+
+/** Two mentions of one layer are read once only when the digest of the stored bytes says that they are the same. */
+function layerKey(layer: LayerHandle): string {
+  return layer.digest ?? layer.name;
+}
+
+function unique(problems: readonly Problem[]): Problem[] {
+  const seen = new Map(problems.map((problem) => [`${problem.code} ${problem.subject} ${problem.message}`, problem]));
+  return [...seen.values()];
+}
