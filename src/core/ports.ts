@@ -202,6 +202,28 @@ export interface ExtractOptions {
   readonly onProgress?: ((storedBytes: number) => void) | undefined;
 }
 
+/**
+ * Decodes raw DEFLATE streams (RFC 1951), one at a time: framing and checksums are the caller's (layers/gzip.ts).
+ * Output goes to the function that the {@link InflaterFactory} was given.
+ */
+export interface Inflater {
+  /**
+   * Decodes `input` and emits all that it gives. Once the promise is settled the input is no longer used.
+   *
+   * @returns Bytes of `input` that belong to the stream: fewer than `input.length` (0 included) once it has ended.
+   * A stream that ends exactly with the input answers so on the next call.
+   * @throws When the stream is malformed, or what the output function throws.
+   */
+  push(input: Uint8Array): number | Promise<number>;
+  /** Gets ready for another stream. */
+  reset(): void;
+  /** Releases everything; may be called at any time, and twice. */
+  close(): void;
+}
+
+/** Makes an {@link Inflater}. `emit` gets the output in order; the bytes are valid during the call only. */
+export type InflaterFactory = (emit: (bytes: Uint8Array) => void) => Inflater;
+
 /** What the scan pipeline gives to a result format. */
 export interface ScanInput {
   /** `name`, `name:tag` or `name@digest` under which the image is reported. */
