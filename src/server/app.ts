@@ -1,0 +1,65 @@
+/**
+ * The one Hono app: the broker relay calls it inside the process, the listener from the network.
+ *
+ * @module
+ */
+import { Hono } from "hono";
+import { OutpostError, toOutpostError } from "../core/errors.ts";
+import { agentRoutes } from "./agent_routes.ts";
+import { brokerRoutes, healthcheck } from "./broker_routes.ts";
+import type { AppContext, AppDeps, AppEnv } from "./deps.ts";
+import { opsRoutes, systemcheck } from "./ops_routes.ts";
+import { recordExchange } from "./record.ts";
+
+const AGENT_PATHS =
+  /^\/(?:validate-credentials|get-state-identifier|list|list-paginated|list-with-metadata|image-metadata|discover|scan)(?:\/|$)/;
+
+/** Assembles the app. With OUTPOST_ROLE=broker there are no agent routes, with OUTPOST_ROLE=agent no broker routes. */
+export function createApp(deps: AppDeps): Hono<AppEnv> {
+  const { config, broker } = deps;
+  const app = new Hono<AppEnv>();
+  app.onError((error, c) => answerError(deps, error, c));
+  app.notFound((c) =>
+    c.json({ code: "NOT_FOUND", message: `There is nothing at ${c.req.method} ${c.req.path.slice(0, 200)}` }, 404)
+  );
+  app.use(async function guardAgentRoutes(c, next) {
+    if (AGENT_PATHS.test(c.req.path)) requireLocalPeer(deps, c);
+    await next();
+  });
+  if (deps.record !== undefined) app.use(recordExchange(deps, AGENT_PATHS));
+  app.get(config.healthcheckPath, () => healthcheck(deps));
+  app.get(config.systemcheckPath, (c) => systemcheck(deps, c.req.header("authorization"), c.req.raw.signal));
+  app.route("/", opsRoutes(deps));
+  if (config.role !== "broker") app.route("/", agentRoutes(deps));
+  if (broker !== undefined) app.route("/", brokerRoutes(broker));
+  return app;
+}
+
+/**
+ * The agent's routes use the daemon's own credentials when a request brings none. Behind the broker they are reached
+ * inside the process; from the network they are open only to this machine, unless this process is the agent alone.
+ */
+function requireLocalPeer(deps: AppDeps, c: AppContext): void {
+  const { internal, remoteAddress } = c.env ?? {};
+  if (deps.config.role === "agent" || internal === true || remoteAddress === undefined) return;
+  if (/^(?:127\.|::1$|::ffff:127\.)/.test(remoteAddress)) return;
+  throw new OutpostError("REQUEST_INVALID", "The agent's routes are closed to other machines", {
+    status: 403,
+    hint: "Requests come through the broker. To serve an external broker client, run with OUTPOST_ROLE=agent.",
+  });
+}
+
+function answerError(deps: AppDeps, error: unknown, c: AppContext): Response {
+  const known = toOutpostError(error);
+  const fields = { method: c.req.method, path: c.req.path, requestId: c.req.header("snyk-request-id"), error: known };
+  if (known.code === "INTERNAL") deps.logger.error("Request failed", fields);
+  else deps.logger.warn("Request refused", fields);
+  const headers = new Headers();
+  if (known.retryAt !== undefined) {
+    headers.set("retry-after", String(Math.max(1, Math.ceil((known.retryAt - deps.clock.now()) / 1000))));
+  }
+  // The text went through no secret on purpose; a registry's own words in it might still quote one.
+  const body = deps.redactor.text(JSON.stringify(known.toJSON()));
+  headers.set("content-type", "application/json");
+  return new Response(body, { status: known.status, headers });
+}

@@ -1,0 +1,31 @@
+/**
+ * Request bodies, bounded.
+ *
+ * @module
+ */
+import { OutpostError } from "../core/errors.ts";
+
+/**
+ * Reads a request's body whole.
+ *
+ * @throws {OutpostError} BODY_TOO_LARGE above `maxBytes`, before more than that is held.
+ */
+export async function readBody(request: Request, maxBytes: number): Promise<Uint8Array<ArrayBuffer>> {
+  const tooLarge = (): OutpostError =>
+    new OutpostError("BODY_TOO_LARGE", `Cannot read the request: its body has more than ${maxBytes} bytes`);
+  if (Number(request.headers.get("content-length") ?? 0) > maxBytes) throw tooLarge();
+  const chunks: Uint8Array[] = [];
+  let length = 0;
+  for await (const chunk of request.body ?? []) {
+    length += chunk.length;
+    if (length > maxBytes) throw tooLarge();
+    chunks.push(chunk);
+  }
+  const whole = new Uint8Array(length);
+  let offset = 0;
+  for (const chunk of chunks) {
+    whole.set(chunk, offset);
+    offset += chunk.length;
+  }
+  return whole;
+}

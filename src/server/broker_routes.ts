@@ -1,0 +1,61 @@
+/**
+ * What the broker client shows on its port: health, rules, and the way of callbacks to Snyk.
+ *
+ * @module
+ */
+import { Hono } from "hono";
+import { LIMITS } from "../core/limits.ts";
+import { readBody } from "./body.ts";
+import type { AppContext, AppDeps, AppEnv, BrokerFace } from "./deps.ts";
+
+/** Headers that belong to one hop (RFC 9110 §7.6.1), and those that the body's new form makes wrong. */
+const NOT_FORWARDED = new Set([
+  "connection",
+  "content-encoding",
+  "content-length",
+  "host",
+  "keep-alive",
+  "proxy-authenticate",
+  "proxy-authorization",
+  "te",
+  "trailer",
+  "transfer-encoding",
+  "upgrade",
+]);
+
+/** Routes of the broker client; only with a broker. */
+export function brokerRoutes(broker: BrokerFace): Hono<AppEnv> {
+  const app = new Hono<AppEnv>();
+  app.get("/filters", (c) => c.json(broker.rules()));
+  app.post("*", (c) => forward(broker, c));
+  return app;
+}
+
+/** `/healthcheck` in the broker client's shape (broker-protocol §7): 200 while at least one socket is open. */
+export function healthcheck(deps: AppDeps): Response {
+  if (deps.broker === undefined) return Response.json({ ok: true, version: deps.version });
+  const states = deps.broker.states().map((state) => ({
+    ok: state.open,
+    websocketConnectionOpen: state.open,
+    brokerServerUrl: state.url,
+    version: deps.protocolVersion,
+    transport: "websocket",
+  }));
+  const status = states.some((state) => state.ok) ? 200 : 500;
+  return Response.json(states.length === 1 ? states[0] : states, { status });
+}
+
+/** Anything that is posted here goes to Snyk if the public rules allow it (broker-protocol §6). */
+async function forward(broker: BrokerFace, c: AppContext): Promise<Response> {
+  const url = new URL(c.req.url);
+  const body = await readBody(c.req.raw, LIMITS.brokerRequestBodyBytes);
+  const headers = Object.fromEntries([...c.req.raw.headers].filter(([name]) => !NOT_FORWARDED.has(name)));
+  const request = { method: c.req.method, url: url.pathname + url.search, headers, body };
+  const answer = await broker.forward(request, c.req.raw.signal);
+  const answered = new Headers();
+  for (const [name, value] of Object.entries(answer.headers)) {
+    if (!NOT_FORWARDED.has(name.toLowerCase())) answered.set(name, value);
+  }
+  const empty = answer.status === 204 || answer.status === 304;
+  return new Response(empty ? null : answer.body, { status: answer.status, headers: answered });
+}

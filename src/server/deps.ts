@@ -1,0 +1,74 @@
+/**
+ * What the HTTP surface needs from the rest; main.ts fills it.
+ *
+ * @module
+ */
+import type { Context } from "hono";
+import type { Config } from "../config/load.ts";
+import type { Clock, Logger, RegistryCredentials, RegistryProvider, SocketState } from "../core/ports.ts";
+import type { Redactor } from "../lib/redact.ts";
+import type { ScanJob } from "../jobs/scan_job.ts";
+import type { Metrics } from "../telemetry/metrics.ts";
+
+/** An HTTP message towards Snyk, as the public rules see it. */
+export interface OutgoingRequest {
+  readonly method: string;
+  /** Path and query. */
+  readonly url: string;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: Uint8Array<ArrayBuffer>;
+}
+
+/** The broker client, as far as HTTP routes show it. */
+export interface BrokerFace {
+  states(): readonly SocketState[];
+  /** The accept rules, unexpanded. */
+  rules(): unknown;
+  /** Sends a request under the public rules and gives the upstream's answer. */
+  forward(
+    request: OutgoingRequest,
+    signal: AbortSignal,
+  ): Promise<{ status: number; headers: Readonly<Record<string, string>>; body: Uint8Array<ArrayBuffer> | string }>;
+}
+
+/** Dependencies of every route. */
+export interface AppDeps {
+  readonly config: Config;
+  readonly version: string;
+  /** Version of the broker protocol that /healthcheck reports. */
+  readonly protocolVersion: string;
+  readonly registries: RegistryProvider;
+  /** Parses credentials as they come in a request. */
+  readonly parseCredentials: (text: string) => RegistryCredentials;
+  /** The configured registry; undefined when there is none. */
+  readonly credentials: RegistryCredentials | undefined;
+  readonly queue: { add(job: ScanJob): void };
+  /** Absent when this process is the agent alone. */
+  readonly broker: BrokerFace | undefined;
+  readonly metrics: Metrics;
+  readonly redactor: Redactor;
+  readonly logger: Logger;
+  readonly clock: Clock;
+  /** A fresh random UUID. */
+  readonly newId: () => string;
+  /** True once the process is stopping. */
+  readonly stopping: () => boolean;
+  /** Keeps a redacted copy of an exchange; absent unless OUTPOST_RECORD_DIR is set. */
+  readonly record: ((name: string, exchange: unknown) => Promise<void>) | undefined;
+}
+
+/** How a request came in. */
+export interface Arrival {
+  /** True for a request that the broker relay hands over inside the process. */
+  readonly internal?: boolean;
+  /** Peer address of a request from the network. */
+  readonly remoteAddress?: string;
+}
+
+/** Types of the Hono app. */
+export interface AppEnv {
+  Bindings: Arrival;
+}
+
+/** A request in the app. */
+export type AppContext = Context<AppEnv>;

@@ -1,0 +1,118 @@
+/**
+ * `/openapi.json`: the HTTP surface as an OpenAPI 3.1 document, from the schemas that the routes use.
+ *
+ * @module
+ */
+import { z } from "zod";
+import { SCAN_REQUEST } from "./contract.ts";
+
+interface RouteDoc {
+  readonly method: "get" | "post";
+  readonly path: string;
+  readonly summary: string;
+  readonly query?: readonly string[];
+  readonly body?: z.ZodType;
+  readonly answers: Readonly<Record<string, string>>;
+}
+
+/** One row per route; server/app_test.ts checks that each of them answers. */
+export const ROUTES: readonly RouteDoc[] = [
+  {
+    method: "get",
+    path: "/healthcheck",
+    summary: "Broker connection",
+    answers: { 200: "Connected", 500: "Not connected" },
+  },
+  {
+    method: "get",
+    path: "/systemcheck",
+    summary: "Registry check, step by step",
+    answers: { 200: "Usable", 500: "Not usable" },
+  },
+  { method: "get", path: "/livez", summary: "The process answers", answers: { 200: "Alive" } },
+  {
+    method: "get",
+    path: "/readyz",
+    summary: "Ready for work",
+    answers: { 200: "Ready", 503: "Not ready, with reasons" },
+  },
+  { method: "get", path: "/metrics", summary: "Prometheus metrics", answers: { 200: "Text exposition format" } },
+  { method: "get", path: "/openapi.json", summary: "This document", answers: { 200: "OpenAPI 3.1" } },
+  { method: "get", path: "/filters", summary: "Accept rules of the broker client", answers: { 200: "Rules" } },
+  {
+    method: "get",
+    path: "/validate-credentials",
+    summary: "Logs in to the registry",
+    answers: { 200: "Accepted", 401: "Refused" },
+  },
+  { method: "get", path: "/list", summary: "Repositories", answers: { 200: "Array of names", 403: "Not allowed" } },
+  { method: "get", path: "/list/{repository}", summary: "Tags", answers: { 200: "Array of tags", 404: "Unknown" } },
+  {
+    method: "get",
+    path: "/list-paginated/{repository}",
+    summary: "All tags, streamed",
+    answers: { 200: "Array of tags", 404: "Unknown" },
+  },
+  {
+    method: "get",
+    path: "/list-with-metadata/{repository}",
+    summary: "Tags with digest and last push",
+    answers: { 200: "Array of {tag, digest, lastPushed}", 404: "Unknown" },
+  },
+  {
+    method: "get",
+    path: "/image-metadata/{repository}",
+    summary: "Configuration, manifest and attestations of an image",
+    query: ["tag", "digest", "platform"],
+    answers: { 200: "{config, manifest, attestations}", 404: "Unknown" },
+  },
+  {
+    method: "get",
+    path: "/get-state-identifier",
+    summary: "Digest of an image",
+    query: ["image", "platform"],
+    answers: { 200: "{id, indexDigest?}", 404: "Unknown" },
+  },
+  {
+    method: "post",
+    path: "/scan",
+    summary: "Scans images",
+    body: SCAN_REQUEST,
+    answers: { 202: "{id, accepted}", 400: "Not understood" },
+  },
+  {
+    method: "post",
+    path: "/discover",
+    summary: "Scans one image",
+    body: SCAN_REQUEST,
+    answers: { 202: "{id, accepted}", 400: "Not understood" },
+  },
+];
+
+/** Builds the document. */
+export function openApiDocument(version: string): unknown {
+  const paths: Record<string, Record<string, unknown>> = {};
+  for (const route of ROUTES) {
+    (paths[route.path] ??= {})[route.method] = {
+      summary: route.summary,
+      parameters: [
+        ...(route.path.includes("{repository}") ? [parameter("repository", "path")] : []),
+        ...(route.query ?? []).map((name) => parameter(name, "query")),
+      ],
+      ...(route.body === undefined ? {} : { requestBody: { content: jsonContent(route.body) } }),
+      responses: Object.fromEntries(
+        Object.entries(route.answers).map(([status, description]) => [status, { description }]),
+      ),
+    };
+  }
+  return { openapi: "3.1.0", info: { title: "Outpost", version, license: { name: "Apache-2.0" } }, paths };
+}
+
+function parameter(name: string, where: "path" | "query"): unknown {
+  return { name, in: where, required: where === "path", schema: { type: "string" } };
+}
+
+function jsonContent(schema: z.ZodType): unknown {
+  const { $schema: _dialect, ...body } = z.toJSONSchema(schema, { io: "input" });
+  return { "application/json": { schema: body } };
+}

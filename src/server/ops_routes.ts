@@ -1,0 +1,69 @@
+/**
+ * Routes for whoever runs the process.
+ *
+ * @module
+ */
+import { Hono } from "hono";
+import { toOutpostError } from "../core/errors.ts";
+import type { AppDeps, AppEnv } from "./deps.ts";
+import { openApiDocument } from "./openapi.ts";
+
+/** `/livez`, `/readyz`, `/metrics`, `/openapi.json` and the system check. */
+export function opsRoutes(deps: AppDeps): Hono<AppEnv> {
+  const app = new Hono<AppEnv>();
+
+  app.get("/livez", (c) => c.json({ ok: true }));
+
+  app.get("/readyz", (c) => {
+    const broker = deps.broker;
+    const reasons = [
+      ...(deps.stopping() ? ["stopping"] : []),
+      ...(broker !== undefined && !broker.states().some((state) => state.open) ? ["broker not connected"] : []),
+    ];
+    return reasons.length === 0 ? c.json({ ok: true }) : c.json({ ok: false, reasons }, 503);
+  });
+
+  app.get("/metrics", async () => {
+    for (const state of deps.broker?.states() ?? []) {
+      deps.metrics.brokerConnected.set({ role: state.role }, state.open ? 1 : 0);
+    }
+    return new Response(await deps.metrics.render(), { headers: { "content-type": deps.metrics.contentType } });
+  });
+
+  app.get("/openapi.json", (c) => c.json(openApiDocument(deps.version)));
+  return app;
+}
+
+/** `/systemcheck`: logs in to the registry of the request, or of the configuration, and shows each step. */
+export async function systemcheck(
+  deps: AppDeps,
+  authorization: string | undefined,
+  signal: AbortSignal,
+): Promise<Response> {
+  deps.redactor.addTransient(authorization);
+  try {
+    const credentials = authorization === undefined ? deps.credentials : deps.parseCredentials(authorization);
+    if (credentials === undefined) {
+      const message = "No registry is configured and the request brings no credentials";
+      return Response.json([{ ok: false, message, maskedCredentials: null }], { status: 500 });
+    }
+    deps.redactor.addTransient(credentials.password);
+    const registry = deps.registries.open(credentials);
+    const { ok, steps, code, message, hint } = await registry.validate(signal);
+    const masked = credentials.username === undefined ? null : "***";
+    const result = {
+      ok,
+      registry: registry.host,
+      type: credentials.type,
+      maskedCredentials: masked,
+      code,
+      message,
+      hint,
+      steps,
+    };
+    return Response.json([result], { status: ok ? 200 : 500 });
+  } catch (error) {
+    const known = toOutpostError(error);
+    return Response.json([{ ok: false, maskedCredentials: "***", ...known.toJSON() }], { status: 500 });
+  }
+}
