@@ -76,6 +76,8 @@ export const LIMITS = {
   keptBytes: 96 * MiB,
   /** Members of an outer archive (docker save, OCI archive). */
   archiveMembers: 100_000,
+  /** Small JSON members of a compressed archive kept in memory, so that reading them does not restart its inflation. */
+  archiveCacheBytes: 16 * MiB,
 
   /** A websocket frame: Snyk's server refuses more than 21 MiB. */
   brokerFrameBytes: 22_020_096,

@@ -51,6 +51,15 @@ export interface RandomAccess {
   read(buffer: Uint8Array, offset: number): Promise<number>;
 }
 
+/** Files of a directory by name, injected as {@link RandomAccess} is. */
+export interface FileDirectory {
+  /**
+   * Opens a file; undefined when there is none. `name` is relative, `/`-separated and never has `..` in it. Whoever
+   * opens a file closes it.
+   */
+  open(name: string): Promise<(RandomAccess & { close(): void }) | undefined>;
+}
+
 /** A layer that can be read, wherever it is kept. */
 export interface LayerHandle {
   /** As `imageLayers` names it: a digest (OCI, registry) or a member name (docker archive). */
