@@ -4,19 +4,20 @@
  * @module
  */
 import { ConfigError } from "../core/errors.ts";
-import type { RegistryCredentials } from "../core/ports.ts";
 import { Secret } from "../lib/secret.ts";
-import { CR_TYPE_ALIASES, ENVIRONMENT, type Environment, type EnvironmentName, SECRETS } from "./schema.ts";
+import { ENVIRONMENT, type Environment, type EnvironmentName, SECRETS } from "./schema.ts";
 
 /** Shorter user names ("admin", "snyk") are ordinary words: masking them would garble every log line. */
 const MIN_SECRET_USERNAME = 8;
 
-/** The registry that requests without credentials of their own use. */
+/** The registry that requests without credentials of their own use; CR_CREDENTIALS goes before the others. */
 export interface RegistryConfig {
-  readonly type: string;
-  readonly base: string;
+  readonly type: string | undefined;
+  readonly base: string | undefined;
   readonly username: Secret | undefined;
   readonly password: Secret | undefined;
+  readonly token: Secret | undefined;
+  readonly credentials: Secret | undefined;
   readonly roleArn: string | undefined;
   readonly region: string | undefined;
   readonly externalId: Secret | undefined;
@@ -57,7 +58,7 @@ export interface Config {
   readonly recordDir: string | undefined;
   readonly logLevel: "debug" | "info" | "warn" | "error";
   readonly debug: readonly string[];
-  /** The value of a variable for `${NAME}` in brokered requests; CR_CREDENTIALS is always the full form. */
+  /** The value of a variable, from its file where it was given so: what `${NAME}` in brokered requests means. */
   readonly variable: (name: string) => string | undefined;
   /** Every secret value, for the redactor. */
   readonly secrets: readonly string[];
@@ -167,20 +168,24 @@ async function readFiles(env: Environment, source: ConfigSource, problems: strin
 }
 
 function registryConfig(env: Environment, problems: string[]): RegistryConfig | undefined {
-  const given = env.CR_TYPE !== undefined || env.CR_BASE !== undefined || env.CR_USERNAME !== undefined;
-  if (!given) return undefined;
-  const type = env.CR_TYPE ?? "oci";
-  const token = type === "digitalocean-cr" ? env.CR_TOKEN : undefined;
-  if (type === "ecr" && env.CR_ROLE_ARN === undefined) problems.push("CR_ROLE_ARN is needed with CR_TYPE=ecr");
-  if (type !== "ecr" && type !== "docker-hub" && env.CR_BASE === undefined && env.CR_CREDENTIALS === undefined) {
-    problems.push(`CR_BASE is needed with CR_TYPE=${type}: the registry's host name or URL`);
+  const { CR_TYPE: type, CR_BASE: base, CR_CREDENTIALS: credentials } = env;
+  if (type === undefined && base === undefined && credentials === undefined && env.CR_USERNAME === undefined) {
+    return undefined;
+  }
+  if (type === "ecr" && env.CR_ROLE_ARN === undefined && credentials === undefined) {
+    problems.push("CR_ROLE_ARN is needed with CR_TYPE=ecr");
+  }
+  if (type !== "ecr" && type !== "docker-hub" && base === undefined && credentials === undefined) {
+    problems.push("CR_BASE is needed: the registry's host name or URL");
   }
   const secret = (value: string | undefined): Secret | undefined => value === undefined ? undefined : new Secret(value);
   return {
     type,
-    base: env.CR_BASE ?? "",
-    username: secret(token ?? env.CR_USERNAME),
-    password: secret(token ?? env.CR_PASSWORD),
+    base,
+    username: secret(env.CR_USERNAME),
+    password: secret(env.CR_PASSWORD),
+    token: secret(env.CR_TOKEN),
+    credentials: secret(credentials),
     roleArn: env.CR_ROLE_ARN,
     region: env.CR_REGION,
     externalId: secret(env.CR_EXTERNAL_ID),
@@ -193,14 +198,13 @@ function freeze(
   files: Files,
   registry: RegistryConfig | undefined,
 ): Config {
-  const credentials = env.CR_CREDENTIALS ?? (registry === undefined ? undefined : encodeCredentials(registry));
   const secretValues: Record<string, string | undefined> = {
     BROKER_TOKEN: env.BROKER_TOKEN,
     CR_USERNAME: env.CR_USERNAME,
     CR_PASSWORD: env.CR_PASSWORD,
     CR_TOKEN: env.CR_TOKEN,
     CR_EXTERNAL_ID: env.CR_EXTERNAL_ID,
-    CR_CREDENTIALS: credentials,
+    CR_CREDENTIALS: env.CR_CREDENTIALS,
   };
   return Object.freeze<Config>({
     role: env.OUTPOST_ROLE,
@@ -236,41 +240,6 @@ function freeze(
       value === undefined || (name === "CR_USERNAME" && value.length < MIN_SECRET_USERNAME) ? [] : [value]
     ),
   });
-}
-
-/**
- * CR_CREDENTIALS as Snyk's entry point builds it (broker-protocol §5), with correct JSON escaping: base64 of one
- * JSON line.
- */
-function encodeCredentials(registry: RegistryConfig): string {
-  const json = registry.type === "ecr"
-    ? {
-      type: registry.type,
-      roleArn: registry.roleArn ?? "",
-      extra: { region: registry.region ?? "", externalId: registry.externalId?.reveal() ?? "" },
-    }
-    : {
-      type: registry.type,
-      username: registry.username?.reveal() ?? "",
-      password: registry.password?.reveal() ?? "",
-      registryBase: registry.base,
-    };
-  return new TextEncoder().encode(`${JSON.stringify(json)}\n`).toBase64();
-}
-
-/** The registry of the configuration as credentials; undefined when none is configured. */
-export function configuredCredentials(config: Config): RegistryCredentials | undefined {
-  const registry = config.registry;
-  if (registry === undefined) return undefined;
-  return {
-    type: CR_TYPE_ALIASES[registry.type] ?? registry.type,
-    base: registry.base,
-    ...(registry.username === undefined ? {} : { username: registry.username.reveal() }),
-    ...(registry.password === undefined ? {} : { password: registry.password.reveal() }),
-    ...(registry.roleArn === undefined ? {} : { roleArn: registry.roleArn }),
-    ...(registry.region === undefined ? {} : { region: registry.region }),
-    ...(registry.externalId === undefined ? {} : { externalId: registry.externalId.reveal() }),
-  };
 }
 
 /** The name with the fewest edits, when that is close enough to be meant. */

@@ -18,6 +18,8 @@ export interface ScanImageOptions {
   readonly image: ImageHandle;
   /** Name under which the image is reported. */
   readonly imageName: string;
+  /** True when nobody named the image, so that `imageName` is only its archive's file name. */
+  readonly imageNameIsFile?: boolean | undefined;
   /** Stored bytes of all layers together; SNYK_MAX_IMAGE_SIZE_IN_BYTES. */
   readonly maxImageBytes: number;
   readonly signal: AbortSignal;
@@ -38,7 +40,7 @@ export function scanImage(options: ScanImageOptions): Promise<ScanReport> {
 }
 
 async function scan(options: ScanImageOptions): Promise<ScanReport> {
-  const { image, engine, imageName, signal, onEvent } = options;
+  const { image, engine, imageName, imageNameIsFile = false, signal, onEvent } = options;
   const bytes = checkSize(options);
   onEvent?.({ kind: "resolved", imageName, layers: image.layers.length, bytes });
   const layers = await extractAll(options);
@@ -51,7 +53,7 @@ async function scan(options: ScanImageOptions): Promise<ScanReport> {
     problems.push({ code, subject: "attestations", message });
     return [];
   });
-  const scanResults = await buildScanResults({ imageName, image, layers, view, os, attestations });
+  const scanResults = await buildScanResults({ imageName, imageNameIsFile, image, layers, view, os, attestations });
   const all = unique([...problems, ...view.problems]);
   onEvent?.({ kind: "analyzed", packages: os.packages.packages.length, problems: all.length });
   return {

@@ -1,0 +1,120 @@
+/**
+ * The command line: names, options, help. Each command's work is in its own file.
+ *
+ * @module
+ */
+import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
+import { OutpostError, toOutpostError } from "../core/errors.ts";
+import { Secret } from "../lib/secret.ts";
+import { FORMATS } from "../results/mod.ts";
+import { type CommandContext, EXIT } from "./context.ts";
+import { runDemo } from "./demo.ts";
+import { runList } from "./list.ts";
+import { runScan } from "./scan.ts";
+import { runStart } from "./start.ts";
+import { runSystemcheck } from "./systemcheck.ts";
+
+const EXIT_STATUS = `
+Exit codes:
+  0  done, nothing to complain about
+  1  operational error
+  2  policy failed
+  3  incomplete scan
+  4  vulnerability database missing or too old
+  64 wrong usage
+  130 interrupted`;
+
+/** Runs the command line; returns the exit code. Errors are printed here and nowhere else. */
+export async function runCommandLine(context: CommandContext, args: readonly string[]): Promise<number> {
+  const { world } = context;
+  let code: number = EXIT.ok;
+  const program = describe(context, (result) => {
+    code = result;
+  });
+  try {
+    await program.parseAsync([...args], { from: "user" });
+    return code;
+  } catch (error) {
+    if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.ok : EXIT.usage;
+    if (world.signal.aborted) return EXIT.interrupted;
+    const known = toOutpostError(error);
+    world.stderr.write(explain(known));
+    return known.code === "USAGE" || known.code === "REFERENCE_INVALID" ? EXIT.usage : EXIT.error;
+  }
+}
+
+/** An error as a person reads it. */
+function explain(error: OutpostError): string {
+  const internal = error.code === "INTERNAL" && error.cause instanceof Error ? `\n${error.cause.stack ?? error.cause.message}` : "";
+  return `error: ${error.message}${internal}\n${error.hint === undefined ? "" : `       ${error.hint}\n`}`;
+}
+
+function describe(context: CommandContext, done: (code: number) => void): Command {
+  const { world } = context;
+  const program = new Command("outpost")
+    .description("Connects private container registries to Snyk, and scans images by itself.")
+    .version(world.version)
+    .exitOverride()
+    .configureOutput({ writeOut: (text) => world.stdout.write(text), writeErr: (text) => world.stderr.write(text) })
+    .showHelpAfterError("(outpost --help shows the commands)")
+    .addHelpText("after", EXIT_STATUS);
+
+  program.command("start")
+    .description("run the daemon; configuration from the environment")
+    .action(async () => done(await runStart(context)));
+
+  program.command("demo")
+    .description("show the main job on this machine alone: registry, broker, listing, scan, callback")
+    .option("--once", "end after the run instead of staying up", false)
+    .action(async (options: { once: boolean }) => done(await runDemo(context, options)));
+
+  program.command("scan")
+    .argument("<source>", "registry reference, docker-archive:FILE, oci-archive:FILE, oci:DIR[:TAG] or a path")
+    .description("list what is inside an image")
+    .addOption(new Option("--format <format>", "form of the result").choices(Object.keys(FORMATS)).default("table"))
+    .option("--platform <os/arch>", "which image of a multi-platform one, os/arch[/variant]")
+    .option("--output <file>", "write the result to a file")
+    .option("--image-name <name>", "name of the image in the result, for archives")
+    .option("--username <name>", "login for a registry other than CR_BASE")
+    .option("--password-file <file>", "file that holds the password for --username")
+    .option("--plain-http", "speak HTTP to a registry other than CR_BASE", false)
+    .option("--quiet", "no progress on stderr", false)
+    .action(async (source: string, options: ScanFlags) => done(await scan(context, source, options)));
+
+  program.command("list")
+    .argument("[repository]", "show the tags of this repository")
+    .option("--json", "one JSON array", false)
+    .description("list the repositories of CR_BASE, or the tags of one with digest and last push")
+    .action(async (repository: string | undefined, options: { json: boolean }) =>
+      done(await runList(context, repository, options))
+    );
+
+  program.command("systemcheck")
+    .option("--json", "machine-readable report", false)
+    .option("--live", "only ask the daemon on this machine whether it is connected", false)
+    .description("check configuration, broker server and registry, with advice")
+    .action(async (options: { json: boolean; live: boolean }) => done(await runSystemcheck(context, options)));
+
+  for (const command of program.commands) command.exitOverride();
+  return program;
+}
+
+interface ScanFlags {
+  readonly format: keyof typeof FORMATS;
+  readonly platform?: string;
+  readonly output?: string;
+  readonly imageName?: string;
+  readonly username?: string;
+  readonly passwordFile?: string;
+  readonly plainHttp: boolean;
+  readonly quiet: boolean;
+}
+
+async function scan(context: CommandContext, source: string, flags: ScanFlags): Promise<number> {
+  const { passwordFile, ...options } = flags;
+  if (passwordFile === undefined) return await runScan(context, source, options);
+  const password = await context.world.readTextFile(passwordFile).catch((error: unknown) => {
+    throw new InvalidArgumentError(`--password-file cannot be read: ${error instanceof Error ? error.message : ""}`);
+  });
+  return await runScan(context, source, { ...options, password: new Secret(password.replace(/\r?\n$/, "")) });
+}

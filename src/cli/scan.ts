@@ -1,0 +1,118 @@
+/**
+ * `outpost scan SOURCE`: what is inside an image.
+ *
+ * @module
+ */
+import { OutpostError } from "../core/errors.ts";
+import { formatImageRef, parseImageRef } from "../core/image_ref.ts";
+import type { ImageHandle, RegistryCredentials, ScanReport } from "../core/ports.ts";
+import { scanImage } from "../jobs/scan_image.ts";
+import { parsePlatform } from "../lib/platform.ts";
+import { FORMATS } from "../results/mod.ts";
+import { type CommandContext, EXIT, type LoginOptions, type Toolbox } from "./context.ts";
+import { ScanProgress } from "./progress.ts";
+import { registryHost } from "./registry_source.ts";
+import { parseSource, type Source } from "./source.ts";
+
+/** Options of {@link runScan}. */
+export interface ScanOptions extends LoginOptions {
+  readonly format: keyof typeof FORMATS;
+  readonly platform?: string | undefined;
+  readonly output?: string | undefined;
+  readonly imageName?: string | undefined;
+  /** Plain HTTP for a registry that is not the configured one. */
+  readonly plainHttp?: boolean | undefined;
+  readonly quiet?: boolean | undefined;
+}
+
+/** Runs the command; returns the exit code. The result goes to stdout or `output`, everything else to stderr. */
+export async function runScan(context: CommandContext, sourceText: string, options: ScanOptions): Promise<number> {
+  const { world } = context;
+  const toolbox = await context.toolbox();
+  try {
+    const source = await parseSource(sourceText, world.pathExists);
+    const report = await scanSource(context, toolbox, source, options);
+    await writeReport(context, report, options);
+    if (report.status === "success") return EXIT.ok;
+    for (const problem of report.problems) {
+      world.stderr.write(toolbox.redact(`warning: ${problem.subject}: ${problem.message}\n`));
+    }
+    world.stderr.write("The scan is incomplete: what the warnings name is missing from the result.\n");
+    return EXIT.incomplete;
+  } finally {
+    await toolbox.close();
+  }
+}
+
+async function scanSource(
+  context: CommandContext,
+  toolbox: Toolbox,
+  source: Source,
+  options: ScanOptions,
+): Promise<ScanReport> {
+  const { world } = context;
+  const platform = options.platform === undefined ? undefined : parsePlatform(options.platform);
+  const progress = new ScanProgress(world.stderr, world.clock);
+  const scan = (image: ImageHandle, imageName: string, imageNameIsFile: boolean): Promise<ScanReport> =>
+    scanImage({
+      engine: toolbox.engine,
+      clock: world.clock,
+      image,
+      imageName,
+      imageNameIsFile,
+      maxImageBytes: toolbox.config.maxImageBytes,
+      signal: world.signal,
+      onEvent: options.quiet === true ? undefined : (event) => progress.show(event),
+    });
+  if (source.kind === "archive") {
+    await using image = await toolbox.openArchive(source.text, { platform, signal: world.signal });
+    return await scan(image, options.imageName ?? source.name, options.imageName === undefined);
+  }
+  const ref = parseImageRef(source.text);
+  const credentials = sourceCredentials(toolbox, ref.host, options);
+  const own = registryHost(credentials) === ref.host || ref.host === undefined ? { ...ref, host: undefined } : ref;
+  const registry = toolbox.registries.open(credentials);
+  const reference = ref.digest ?? ref.tag ?? "latest";
+  const image = await registry.image(own.repository, reference, { platform, signal: world.signal });
+  return await scan(image, options.imageName ?? imageNameOf(ref), false);
+}
+
+/** The name in results: without the host, as Snyk files brokered images; with a tag when there is no digest. */
+function imageNameOf(ref: ReturnType<typeof parseImageRef>): string {
+  const { repository, tag, digest } = ref;
+  if (digest !== undefined) return formatImageRef({ repository, digest });
+  return formatImageRef({ repository, tag: tag ?? "latest" });
+}
+
+/** The configured credentials when the reference is on that registry; otherwise those of the command line, or none. */
+function sourceCredentials(toolbox: Toolbox, host: string | undefined, options: ScanOptions): RegistryCredentials {
+  const configured = toolbox.credentials;
+  if (configured !== undefined && (host === undefined || host === registryHost(configured))) return configured;
+  const { username, password } = options;
+  if (username !== undefined && password === undefined) {
+    throw new OutpostError("USAGE", "Cannot log in: --username needs --password-file");
+  }
+  const hub = host === undefined || host === "docker.io" || host === "index.docker.io";
+  return {
+    type: hub ? "docker-hub" : "oci",
+    base: hub ? "docker.io" : `${options.plainHttp === true ? "http" : "https"}://${host}`,
+    ...(username === undefined ? {} : { username }),
+    ...(password === undefined ? {} : { password: password.reveal() }),
+  };
+}
+
+async function writeReport({ world }: CommandContext, report: ScanReport, options: ScanOptions): Promise<void> {
+  const format = FORMATS[options.format];
+  const toFile = options.output !== undefined;
+  const rendered = format.render(report, {
+    width: toFile ? undefined : world.stdout.columns,
+    color: !toFile && world.stdout.color,
+  });
+  const parts = typeof rendered === "string" ? [rendered] : rendered;
+  if (options.output === undefined) {
+    for (const part of parts) world.stdout.write(part);
+    return;
+  }
+  const encoder = new TextEncoder();
+  await world.writeFile(options.output, Iterator.from(parts).map((part) => encoder.encode(part)));
+}
