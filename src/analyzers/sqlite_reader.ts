@@ -8,6 +8,7 @@
  * @module
  */
 import { OutpostError } from "../core/errors.ts";
+import { LIMITS } from "../core/limits.ts";
 import { columnNames, readColumn, readVarint, type SqliteValue } from "./sqlite_record.ts";
 
 /** Gives the pages of a database. A write-ahead log would be one more implementation, laid over the file's. */
@@ -91,7 +92,8 @@ export class SqliteReader {
   /**
    * The rows of a table in the order of their keys, with one column. Damaged pages and rows are passed over and told.
    *
-   * @throws {OutpostError} ANALYSIS_FAILED when there is no such table or column.
+   * @throws {OutpostError} ANALYSIS_FAILED when there is no such table or column, LIMIT_EXCEEDED when the table's
+   * definition is too long.
    */
   *rows(table: string, column: string): Generator<SqliteRow> {
     const { root, sql } = this.#findTable(table);
@@ -135,7 +137,12 @@ export class SqliteReader {
       if (column(0) !== "table" || typeof name !== "string" || name.toLowerCase() !== table.toLowerCase()) continue;
       const root = column(3);
       const sql = column(4);
-      if (typeof root === "number" && typeof sql === "string") return { root, sql };
+      if (typeof root !== "number" || typeof sql !== "string") continue;
+      if (sql.length <= LIMITS.sqliteSchemaChars) return { root, sql };
+      throw new OutpostError(
+        "LIMIT_EXCEEDED",
+        `Cannot read the SQLite database: the definition of ${table} has more than ${LIMITS.sqliteSchemaChars} characters`,
+      );
     }
     throw new OutpostError("ANALYSIS_FAILED", `Cannot read the SQLite database: it has no table ${table}`);
   }

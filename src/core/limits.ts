@@ -71,6 +71,8 @@ export const LIMITS = {
   osReleaseChars: 256,
   /** Index entries of one rpm header, as rpm itself bounds them. */
   rpmHeaderEntries: 50_000,
+  /** A CREATE TABLE statement that is parsed; rpm's has 80 characters. Unclosed quotes make the cost quadratic. */
+  sqliteSchemaChars: 8 * KiB,
   /** Content-set names in the purls of all packages together: a long list times many packages must not fill memory. */
   purlRepositoryChars: 32 * MiB,
 

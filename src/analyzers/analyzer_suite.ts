@@ -1,0 +1,142 @@
+/**
+ * What tests of analyzers share: image views made of literals, databases made on the spot, and the table that every
+ * analyzer's test fills.
+ *
+ * @module
+ */
+import { DatabaseSync } from "node:sqlite";
+import { expect, it } from "vitest";
+import type { ImageView } from "../core/ports.ts";
+import type { ImageFile, OsPackage, OsPackages, OsRelease, Problem } from "../core/types.ts";
+import type { OsAnalyzer } from "./analyzer.ts";
+
+/** A file of a test image: its content, or content with its layer and its place in it. */
+export type TestFile = string | Uint8Array | { content: string | Uint8Array; layer?: number; position?: number };
+
+/** A view of the files. Paths that `links` names lead to other paths. */
+export function viewOf(
+  files: Readonly<Record<string, TestFile>>,
+  links: Readonly<Record<string, string>> = {},
+): ImageView {
+  const kept = Object.entries(files).map(([path, file]) => imageFile(path, file)).sort((a, b) =>
+    a.path < b.path ? -1 : 1
+  );
+  return {
+    file: (path) => kept.find((file) => file.path === (links[path] ?? path)),
+    filesIn: (directory) => kept.filter((file) => file.path.startsWith(directory)),
+    files: () => kept,
+    problems: [],
+  };
+}
+
+function imageFile(path: string, file: TestFile): ImageFile {
+  const { content, layer = 0, position } = typeof file === "string" || file instanceof Uint8Array
+    ? { content: file }
+    : file;
+  const bytes = typeof content === "string" ? new TextEncoder().encode(content) : content;
+  return { path, content: bytes, mode: 0o644, layer, ...(position !== undefined && { position }) };
+}
+
+/** Debian 12. */
+export const BOOKWORM: OsRelease = { name: "debian", version: "12", prettyName: "" };
+
+/** What an analyzer answers, and what it reports. */
+export interface Analyzed {
+  readonly result: OsPackages | undefined;
+  readonly problems: readonly Problem[];
+}
+
+/** Runs one analyzer. */
+export function analyzeWith(analyzer: OsAnalyzer, view: ImageView, release: OsRelease = BOOKWORM): Analyzed {
+  const problems: Problem[] = [];
+  const result = analyzer.parse({ view, release, report: (problem) => problems.push(problem) });
+  return { result, problems };
+}
+
+/** One row of an analyzer's table: files and the packages that are expected, each by the fields that matter. */
+export interface AnalyzerRow {
+  readonly name: string;
+  readonly files: Readonly<Record<string, TestFile>>;
+  readonly release?: OsRelease;
+  /** Path of the database that decides. */
+  readonly database: string;
+  readonly packages: readonly Partial<OsPackage>[];
+}
+
+/** Runs every row: the listed fields are equal, there is no other package, no problem, and the files are wanted. */
+export function analyzerSuite(analyzer: OsAnalyzer, type: OsPackages["type"], rows: readonly AnalyzerRow[]): void {
+  for (const row of rows) {
+    it(`${analyzer.name} reads ${row.name}`, () => {
+      const { result, problems } = analyzeWith(analyzer, viewOf(row.files), row.release);
+      expect(problems).toEqual([]);
+      expect(result?.type).toBe(type);
+      expect(result?.database).toBe(row.database);
+      expect(result?.packages).toHaveLength(row.packages.length);
+      expect(result?.packages).toMatchObject(row.packages);
+      for (const path of Object.keys(row.files)) expect(isWanted(analyzer, path)).toBe(true);
+    });
+  }
+}
+
+function isWanted(analyzer: OsAnalyzer, path: string): boolean {
+  return analyzer.patterns.some((pattern) =>
+    pattern.paths?.includes(path) || pattern.directories?.some((directory) => path.startsWith(directory))
+  );
+}
+
+/** A tag of a test header: number, rpm type, value. */
+export type HeaderTag = readonly [tag: number, type: number, value: string | number];
+
+/** Tags of a package that has everything. */
+export function rpmTags(name: string, version = "1.0", release = "1.el9"): HeaderTag[] {
+  return [
+    [1000, 6, name],
+    [1001, 6, version],
+    [1002, 6, release],
+    [1009, 4, 1234],
+    [1044, 6, `${name}-${version}-${release}.src.rpm`],
+    [1128, 4, 7],
+  ];
+}
+
+/** A header blob as rpm keeps it in a database. */
+export function rpmHeader(tags: readonly HeaderTag[]): Uint8Array {
+  const data: number[] = [];
+  const index = tags.map(([tag, type, value]) => {
+    while (typeof value === "number" && data.length % 4 !== 0) data.push(0);
+    const offset = data.length;
+    if (typeof value === "number") data.push(...new Uint8Array(Int32Array.of(value).buffer).reverse());
+    else data.push(...new TextEncoder().encode(value), 0);
+    return [tag, type, offset, 1];
+  });
+  const blob = new Uint8Array(8 + 16 * tags.length + data.length);
+  const view = new DataView(blob.buffer);
+  view.setInt32(0, tags.length);
+  view.setInt32(4, data.length);
+  index.flat().forEach((number, at) => view.setInt32(8 + 4 * at, number));
+  blob.set(data, 8 + 16 * tags.length);
+  return blob;
+}
+
+/** Bytes of a database that SQLite itself wrote. */
+export function sqliteBytes(fill: (database: DatabaseSync) => void): Uint8Array {
+  const folder = Deno.makeTempDirSync();
+  try {
+    const path = `${folder}/database`;
+    const database = new DatabaseSync(path);
+    fill(database);
+    database.close();
+    return Deno.readFileSync(path);
+  } finally {
+    Deno.removeSync(folder, { recursive: true });
+  }
+}
+
+/** An rpm database with these header blobs. */
+export function rpmDatabase(blobs: readonly Uint8Array[]): Uint8Array {
+  return sqliteBytes((database) => {
+    database.exec("CREATE TABLE 'Packages' (hnum INTEGER PRIMARY KEY AUTOINCREMENT,blob BLOB NOT NULL)");
+    const insert = database.prepare("INSERT INTO Packages (blob) VALUES (?)");
+    for (const blob of blobs) insert.run(blob);
+  });
+}
