@@ -39,7 +39,7 @@ describe("rpmPurl()", () => {
     );
   });
   it("keeps an epoch of 0 and leaves out what is not known", () => {
-    const bare = { name: "a", version: "1-1", epoch: 0, module: "", sourceRpm: "" };
+    const bare = { name: "a", version: "1-1", epoch: 0, module: "label-without-stream", sourceRpm: "" };
     expect(rpmPurl(bare, "", release("x", "1"))).toBe("pkg:rpm/x/a@1-1?distro=x-1&epoch=0");
   });
   it.each(["a-1-1.rpm", "a.src.rpm", "-1-1.src.rpm", "a--1.src.rpm", "a-1-.src.rpm", "(none)"])(

@@ -135,7 +135,7 @@ describe("SqliteReader", () => {
   });
 
   it("refuses a definition that is too long to be parsed", () => {
-    const long = sqliteBytes((database) => database.exec(`CREATE TABLE Packages (blob /*${"/*".repeat(9000)}*/)`));
+    const long = sqliteBytes((database) => database.exec(`CREATE TABLE Packages (blob /*${"x".repeat(9000)}*/)`));
     expect(() => read(long)).toThrow("the definition of Packages has more than 8192 characters");
   });
 
