@@ -1,0 +1,40 @@
+/**
+ * The layer engine as the rest of the program sees it.
+ *
+ * @module
+ */
+import type { FilePattern, InflaterFactory, LayerEngine } from "../core/ports.ts";
+import { assembleLayers } from "./assemble.ts";
+import { extractLayer, type LayerLimits } from "./extract.ts";
+import { compilePatterns } from "./matcher.ts";
+
+/** Changes whenever the same layer and patterns would give other facts. */
+const EXTRACTOR_VERSION = 1;
+
+/** Options of {@link createLayerEngine}. */
+export interface LayerEngineOptions {
+  /** Files that are read. */
+  readonly patterns: readonly FilePattern[];
+  /** Version of `patterns`: facts that were made with another one are not reused. */
+  readonly version: string;
+  /** Decodes DEFLATE. @default node:zlib */
+  readonly inflater?: InflaterFactory | undefined;
+  /** @default LIMITS */
+  readonly limits?: LayerLimits | undefined;
+}
+
+/** Makes the engine for one table of wanted files. It holds no state: calls may run at the same time. */
+export function createLayerEngine(options: LayerEngineOptions): LayerEngine {
+  const version = `${EXTRACTOR_VERSION}+${options.version}`;
+  const extractor = {
+    version,
+    matcher: compilePatterns(options.patterns),
+    inflater: options.inflater,
+    limits: options.limits,
+  };
+  return {
+    version,
+    extract: (layer, extractOptions) => extractLayer(layer, extractor, extractOptions),
+    assemble: assembleLayers,
+  };
+}
