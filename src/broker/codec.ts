@@ -37,7 +37,7 @@ export type Frame =
 /** A frame that may be sent. */
 export type SendableFrame = Exclude<Frame, { readonly kind: "ignored" | "malformed" }>;
 
-/** Outcome of {@link decodeEjson}. */
+/** Outcome of {@link decodeEjson} and {@link parseBoundedJson}. */
 export type EjsonResult =
   | { readonly ok: true; readonly value: unknown }
   | { readonly ok: false; readonly reason: string };
@@ -186,12 +186,24 @@ export function isRecord(value: unknown): value is Record<string, unknown> {
  * Nesting is bounded by LIMITS.jsonDepth and the number of values by LIMITS.jsonValues before anything is parsed.
  */
 export function decodeEjson(text: string): EjsonResult {
-  const unsafe = jsonExcess(text);
-  if (unsafe !== undefined) return { ok: false, reason: unsafe };
+  const parsed = parseBoundedJson(text);
+  if (!parsed.ok) return parsed;
   try {
-    return { ok: true, value: fromEjson(JSON.parse(text)) };
+    return { ok: true, value: fromEjson(parsed.value) };
   } catch (error) {
-    return { ok: false, reason: error instanceof EjsonError ? error.message : "The message is not JSON" };
+    if (error instanceof EjsonError) return { ok: false, reason: error.message };
+    throw error;
+  }
+}
+
+/** Parses JSON text whose nesting and number of values stay within LIMITS.jsonDepth and LIMITS.jsonValues. */
+export function parseBoundedJson(text: string): EjsonResult {
+  const excess = jsonExcess(text);
+  if (excess !== undefined) return { ok: false, reason: excess };
+  try {
+    return { ok: true, value: JSON.parse(text) };
+  } catch {
+    return { ok: false, reason: "The message is not JSON" };
   }
 }
 

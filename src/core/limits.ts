@@ -187,6 +187,11 @@ export const LIMITS = {
   /** A callback that nobody took for this long is given up: the scan will have been asked for again. */
   callbackGiveUpMs: 60 * 60_000,
 
+  /** The whole demo on a slow machine; it takes seconds. */
+  demoMs: 120_000,
+
   /** SIGTERM to exit: below Kubernetes' 30 s. */
   shutdownMs: 25_000,
+  /** Part of it in which a running scan may finish; the rest is for callbacks, answers and sockets. */
+  shutdownScansMs: 18_000,
 } as const;

@@ -1,0 +1,249 @@
+/**
+ * The broker client: two connections, the relay for the server's requests, and the way of callbacks.
+ *
+ * @module
+ */
+import type { CallbackRequest, CallbackTransport, Clock, Fetch, Logger, SocketState } from "../core/ports.ts";
+import { LIMITS } from "../core/limits.ts";
+import { OutpostError } from "../core/errors.ts";
+import { type Callback, type CallbackAnswer, Callbacks } from "./callbacks.ts";
+import { isRecord } from "./codec.ts";
+import { BrokerConnection, type WebSocketFactory } from "./connection.ts";
+import type { BrokerEvent, BrokerEventSink, Role } from "./events.ts";
+import { BrokerEndpoints, type ClientIdentity, TokenMask } from "./handshake.ts";
+import { type Dispatch, Relay } from "./relay.ts";
+import { AcceptRules, DEFAULT_RULES, type RuleFile } from "./rules.ts";
+import type { BrokerSession, ServerMessage } from "./session.ts";
+import { Substituter, type VariableLookup } from "./substitute.ts";
+
+/** Options of {@link createBrokerClient}. */
+export interface BrokerClientOptions {
+  /** BROKER_SERVER_URL. */
+  readonly serverUrl: string;
+  /** BROKER_TOKEN. */
+  readonly token: string;
+  /** Version of the broker protocol that is announced, `5.22.14` for instance: a semantic version, or the server fails. */
+  readonly protocolVersion: string;
+  /** A parsed accept file; Snyk's rules for the container registry agent by default. */
+  readonly rules?: unknown;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  /** A fresh random UUID. */
+  readonly randomId: () => string;
+  readonly webSocket: WebSocketFactory;
+  /** Posts streamed answers to the broker server: must neither retry nor follow redirects. */
+  readonly fetch: Fetch;
+  /** Asks the agent. */
+  readonly dispatch: Dispatch;
+  /** Values for `${VAR}`; CR_AGENT_URL without a value means that the agent is this process. */
+  readonly variables: VariableLookup;
+  /** Metrics. */
+  readonly onEvent?: BrokerEventSink | undefined;
+  /** Roles to connect; both by default. */
+  readonly roles?: readonly Role[] | undefined;
+  /** False for DISABLE_HEADER_VARS_SUBSTITUTION. */
+  readonly substituteHeaders?: boolean | undefined;
+  /** False for DISABLE_BODY_VARS_SUBSTITUTION. */
+  readonly substituteBodies?: boolean | undefined;
+  /** REMOVE_X_FORWARDED_HEADERS. */
+  readonly removeForwardedHeaders?: boolean | undefined;
+}
+
+/** A broker client. */
+export interface BrokerClient extends CallbackTransport {
+  /** Starts connecting; returns at once. Calling it again does nothing. */
+  start(): void;
+  /** One state per socket, primary first. */
+  states(): readonly SocketState[];
+  /** Resolves when a socket is open and identified; rejects with the signal's reason. */
+  ready(signal: AbortSignal): Promise<void>;
+  /** Sends a request under the public rules; see {@link Callbacks.send} for the errors. */
+  callback(callback: Callback, signal: AbortSignal): Promise<CallbackAnswer>;
+  /** The accept rules as loaded, variables not expanded. */
+  rules(): RuleFile;
+  /** Requests that are being served now. */
+  inFlight(): number;
+  /**
+   * Stops: new requests are answered 503, new callbacks rejected, present ones finish until the signal aborts, then
+   * the sockets are closed. Idempotent.
+   */
+  close(signal: AbortSignal): Promise<void>;
+}
+
+/**
+ * Makes a broker client; nothing is connected before {@link BrokerClient.start}.
+ *
+ * @throws {ConfigError} when the server's URL or an accept rule cannot be used.
+ */
+export function createBrokerClient(options: BrokerClientOptions): BrokerClient {
+  return new Client(options);
+}
+
+class Client implements BrokerClient {
+  readonly #logger: Logger;
+  readonly #rules: AcceptRules;
+  readonly #relay: Relay;
+  readonly #callbacks: Callbacks;
+  readonly #connections: readonly BrokerConnection[];
+  readonly #onEvent: BrokerEventSink;
+  readonly #life = new AbortController();
+  readonly #pendingCallbacks = new Set<Promise<unknown>>();
+  readonly #waiting = new Set<() => void>();
+  #running: Promise<unknown> | undefined;
+  #closing: Promise<void> | undefined;
+
+  constructor(options: BrokerClientOptions) {
+    const { clock, randomId, protocolVersion, fetch, dispatch } = options;
+    const logger = this.#logger = options.logger.child("broker");
+    this.#rules = AcceptRules.from(options.rules ?? DEFAULT_RULES);
+    const onEvent = this.#onEvent = options.onEvent ?? ((_event: BrokerEvent): void => {});
+    const endpoints = new BrokerEndpoints(options.serverUrl, options.token);
+    const mask = new TokenMask(options.token);
+    const identity: ClientIdentity = { token: options.token, clientId: randomId(), protocolVersion };
+    const rules = (): AcceptRules => this.#rules;
+    this.#relay = new Relay({
+      clock,
+      logger,
+      fetch,
+      dispatch,
+      endpoints,
+      protocolVersion,
+      rules,
+      substituter: new Substituter(options.variables),
+      substituteHeaders: options.substituteHeaders ?? true,
+      substituteBodies: options.substituteBodies ?? true,
+      removeForwarded: options.removeForwardedHeaders ?? false,
+      randomId,
+      onEvent,
+    });
+    this.#connections = (options.roles ?? ["primary", "secondary"]).map((role) =>
+      new BrokerConnection({
+        role,
+        identity,
+        endpoints,
+        mask,
+        clock,
+        logger,
+        randomId,
+        webSocket: options.webSocket,
+        onEvent,
+        filters: () => this.#rules.file,
+        onMessage: (session, message) => this.#message(session, message),
+        onChange: () => this.#changed(),
+      })
+    );
+    const sessions = (): readonly BrokerSession[] => this.#sessions();
+    this.#callbacks = new Callbacks({ clock, logger, rules, randomId, onEvent, sessions });
+  }
+
+  start(): void {
+    this.#running ??= Promise.all(this.#connections.map((connection) => connection.run(this.#life.signal)));
+  }
+
+  states(): readonly SocketState[] {
+    return this.#connections.map((connection) => connection.state());
+  }
+
+  async ready(signal: AbortSignal): Promise<void> {
+    signal.throwIfAborted();
+    if (this.#sessions().length > 0) return;
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    const abort = (): void => reject(signal.reason);
+    signal.addEventListener("abort", abort, { once: true });
+    this.#waiting.add(resolve);
+    try {
+      await promise;
+    } finally {
+      this.#waiting.delete(resolve);
+      signal.removeEventListener("abort", abort);
+    }
+  }
+
+  async callback(callback: Callback, signal: AbortSignal): Promise<CallbackAnswer> {
+    if (this.#closing !== undefined) {
+      throw new OutpostError("BROKER_DISCONNECTED", "Cannot send the callback: this process is shutting down");
+    }
+    const cut = AbortSignal.any([signal, this.#life.signal]);
+    const sending = this.#callbacks.send(callback, cut);
+    const tracked = sending.then(() => {}, () => {});
+    this.#pendingCallbacks.add(tracked);
+    try {
+      return await sending;
+    } finally {
+      this.#pendingCallbacks.delete(tracked);
+    }
+  }
+
+  send(request: CallbackRequest, signal: AbortSignal): Promise<CallbackAnswer> {
+    const { path, headers, body } = request;
+    return this.callback({ method: "POST", url: path, headers, body }, signal);
+  }
+
+  rules(): RuleFile {
+    return this.#rules.file;
+  }
+
+  inFlight(): number {
+    return this.#relay.inFlight;
+  }
+
+  close(signal: AbortSignal): Promise<void> {
+    return this.#closing ??= this.#close(signal);
+  }
+
+  async #close(signal: AbortSignal): Promise<void> {
+    const late = new Promise<void>((resolve) => {
+      if (signal.aborted) resolve();
+      else signal.addEventListener("abort", () => resolve(), { once: true });
+    });
+    await Promise.race([Promise.all([this.#relay.drain(signal), ...this.#pendingCallbacks]), late]);
+    this.#life.abort(new OutpostError("CANCELLED", "The broker client was closed"));
+    await this.#running;
+  }
+
+  #sessions(): readonly BrokerSession[] {
+    return this.#connections.flatMap((connection) => connection.session ?? []);
+  }
+
+  #changed(): void {
+    if (this.#sessions().length === 0) return;
+    for (const resolve of this.#waiting) resolve();
+  }
+
+  #message(session: BrokerSession, message: ServerMessage): void {
+    switch (message.name) {
+      case "request":
+        return this.#relay.handle(session, message);
+      case "notification":
+        return this.#notification(message.args[0]);
+      case "service":
+        return this.#service(session, message);
+      default:
+        this.#onEvent({ kind: "frame", role: session.role, outcome: "ignored" });
+    }
+  }
+
+  #notification(value: unknown): void {
+    const { level, message } = isRecord(value) ? value : {};
+    if (typeof message !== "string") return;
+    const log = level === "error" ? "error" : level === "warning" ? "warn" : "info";
+    this.#logger[log]("Notification of the broker server", {
+      notification: message.slice(0, LIMITS.errorMessageChars),
+    });
+  }
+
+  /** §11: the commands of `/service/<token>/…`. Filters are not reloaded by the reference either. */
+  #service(session: BrokerSession, message: ServerMessage): void {
+    const [argument] = message.args;
+    const url = isRecord(argument) ? argument["url"] : undefined;
+    const path = typeof url === "string" ? url.split(/[?#]/, 1)[0] : "";
+    const [status, answer] = path === "/filters/reload"
+      ? [200, { ok: true, msg: "Filters reloaded." }] as const
+      : path === "/config/reload"
+      ? [501, { ok: false, msg: "Service command not available in classic broker." }] as const
+      : [400, { ok: false, msg: "Unknown service command." }] as const;
+    this.#logger.info("Service command of the broker server", { status });
+    if (message.id === undefined) return;
+    session.acknowledge(message.id, { status, headers: {}, body: JSON.stringify(answer) });
+  }
+}

@@ -1,0 +1,173 @@
+/**
+ * The answers that travel inside the websocket: as an acknowledgement, or as `chunk` events for servers that cannot
+ * receive uploads (broker-protocol.md §3.2, §3.3).
+ *
+ * @module
+ */
+import { OutpostError } from "../core/errors.ts";
+import { LIMITS } from "../core/limits.ts";
+import type { ByteStream, Clock } from "../core/ports.ts";
+import { type Answer, errorAnswer } from "./answer.ts";
+import type { BrokerSession } from "./session.ts";
+
+/** Bytes that may be held by all requests together; a reservation is released with {@link ByteBudget.release}. */
+export class ByteBudget {
+  #left: number;
+
+  constructor(bytes: number) {
+    this.#left = bytes;
+  }
+
+  /** Takes bytes if there are enough. */
+  reserve(bytes: number): boolean {
+    if (bytes > this.#left) return false;
+    this.#left -= bytes;
+    return true;
+  }
+
+  /** Gives bytes back. */
+  release(bytes: number): void {
+    this.#left += bytes;
+  }
+}
+
+/** Options of {@link acknowledgeAnswer}. */
+export interface AcknowledgeOptions {
+  readonly session: BrokerSession;
+  /** Id of the event that is answered. */
+  readonly id: number;
+  readonly requestId: string;
+  readonly budget: ByteBudget;
+}
+
+/**
+ * Sends the answer as an acknowledgement; one that is larger than LIMITS.brokerSocketResponseBytes becomes 502
+ * BODY_TOO_LARGE.
+ *
+ * @returns bytes of the body.
+ * @throws {OutpostError} BROKER_DISCONNECTED when the session has ended.
+ */
+export async function acknowledgeAnswer(answer: Answer, options: AcknowledgeOptions): Promise<number> {
+  const { session, id, requestId, budget } = options;
+  const collected = await collect(answer, budget);
+  try {
+    const { status, headers, errorType } = collected.answer;
+    const sent = session.acknowledge(id, {
+      status,
+      headers: { ...headers, "snyk-request-id": requestId, "x-broker-ws-response": "true" },
+      body: collected.body,
+      errorType,
+      originalBodySize: collected.originalBodySize,
+    });
+    if (!sent) throw lost();
+    return collected.reserved;
+  } finally {
+    budget.release(collected.reserved);
+  }
+}
+
+interface Collected {
+  readonly answer: Answer;
+  readonly body: unknown;
+  readonly reserved: number;
+  readonly originalBodySize?: number;
+}
+
+async function collect(answer: Answer, budget: ByteBudget): Promise<Collected> {
+  if (answer.body.kind === "none") return { answer, body: "", reserved: 0 };
+  if (answer.body.kind === "json") return { answer, body: answer.body.value, reserved: 0 };
+  const chunks: Uint8Array<ArrayBuffer>[] = [];
+  let reserved = 0;
+  const replaced = (made: Answer, originalBodySize?: number): Collected => {
+    budget.release(reserved);
+    const body = made.body.kind === "json" ? made.body.value : "";
+    return { answer: made, body, reserved: 0, ...(originalBodySize === undefined ? {} : { originalBodySize }) };
+  };
+  try {
+    for await (const chunk of answer.body.stream) {
+      if (reserved + chunk.length > LIMITS.brokerSocketResponseBytes) {
+        const size = Math.max(Number(answer.headers["content-length"] ?? 0) || 0, reserved + chunk.length);
+        return replaced(tooLarge(size), size);
+      }
+      if (!budget.reserve(chunk.length)) {
+        return replaced(errorAnswer(503, "BUSY", "Cannot hold the answer: too many bytes are on their way"));
+      }
+      reserved += chunk.length;
+      chunks.push(chunk);
+    }
+  } catch {
+    return replaced(errorAnswer(502, "DOWNSTREAM_ERROR", "Cannot read the agent's answer: it was cut off"));
+  }
+  const body = decodeText(chunks);
+  // The server turns bytes into JSON or into replacement characters; neither is the agent's answer.
+  if (body === undefined) {
+    return replaced(
+      errorAnswer(502, "DOWNSTREAM_ERROR", "Cannot send the answer inside the websocket: it is not text"),
+    );
+  }
+  return { answer, body, reserved };
+}
+
+function tooLarge(size: number): Answer {
+  const limit = LIMITS.brokerSocketResponseBytes;
+  return errorAnswer(502, "BODY_TOO_LARGE", `body size of ${size} is greater than max allowed of ${limit} bytes`);
+}
+
+/** UTF-8 text, or undefined when the bytes are none. */
+function decodeText(chunks: readonly Uint8Array<ArrayBuffer>[]): string | undefined {
+  try {
+    return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(concat(chunks));
+  } catch {
+    return undefined;
+  }
+}
+
+/** One array of all chunks. */
+export function concat(chunks: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
+  const whole = new Uint8Array(chunks.reduce((sum, chunk) => sum + chunk.length, 0));
+  let at = 0;
+  for (const chunk of chunks) {
+    whole.set(chunk, at);
+    at += chunk.length;
+  }
+  return whole;
+}
+
+/** Bytes that may wait in the websocket before the agent's answer has to. */
+const CHUNK_HIGH_WATER = 1024 * 1024;
+/** How often a full websocket is looked at again, in milliseconds: it has no event for "drained". */
+const CHUNK_POLL_MS = 20;
+
+/**
+ * Sends the answer as `chunk` events.
+ *
+ * @returns bytes of the body.
+ * @throws {OutpostError} BROKER_DISCONNECTED when the session ends first.
+ */
+export async function sendChunks(
+  answer: Answer,
+  options: { readonly session: BrokerSession; readonly streamingId: string; readonly clock: Clock },
+): Promise<number> {
+  const { session, streamingId, clock } = options;
+  const { status, headers } = answer;
+  let bytes = 0;
+  if (!session.emit("chunk", streamingId, "", false, { status, headers })) throw lost();
+  for await (const chunk of bodyChunks(answer)) {
+    while (session.open && session.bufferedBytes > CHUNK_HIGH_WATER) {
+      await clock.sleep(CHUNK_POLL_MS, session.signal).catch(() => {});
+    }
+    if (!session.emit("chunk", streamingId, chunk, false)) throw lost();
+    bytes += chunk.length;
+  }
+  if (!session.emit("chunk", streamingId, "", true)) throw lost();
+  return bytes;
+}
+
+function bodyChunks(answer: Answer): ByteStream | readonly Uint8Array<ArrayBuffer>[] {
+  if (answer.body.kind === "stream") return answer.body.stream;
+  return answer.body.kind === "none" ? [] : [new TextEncoder().encode(JSON.stringify(answer.body.value))];
+}
+
+function lost(): OutpostError {
+  return new OutpostError("BROKER_DISCONNECTED", "Cannot deliver an answer: the websocket that asked for it is gone");
+}

@@ -1,0 +1,121 @@
+/**
+ * Addresses, headers and the identify message of a broker connection (broker-protocol.md §1, §1.5, §3.1), and the
+ * masking of its token.
+ *
+ * @module
+ */
+import { createHash } from "node:crypto";
+import { ConfigError } from "../core/errors.ts";
+import type { Role } from "./events.ts";
+import type { RuleFile } from "./rules.ts";
+
+/** What names this client to the server. */
+export interface ClientIdentity {
+  readonly token: string;
+  /** UUID of this process. */
+  readonly clientId: string;
+  /** Version of the protocol that we speak, as a semantic version of snyk-broker. */
+  readonly protocolVersion: string;
+}
+
+/** The addresses at the broker server. None of them may be logged: each but `state` holds the token. */
+export class BrokerEndpoints {
+  readonly #server: URL;
+  readonly #token: string;
+
+  /** @throws {ConfigError} when the server's URL is not http or https. */
+  constructor(serverUrl: string, token: string) {
+    const url = URL.canParse(serverUrl) ? new URL(serverUrl) : undefined;
+    if (url === undefined || !["http:", "https:"].includes(url.protocol)) {
+      throw new ConfigError(["BROKER_SERVER_URL: it must be an http or https URL"]);
+    }
+    this.#server = url;
+    this.#token = encodeURIComponent(token);
+  }
+
+  /** The websocket's address. A path in BROKER_SERVER_URL is ignored, as the reference ignores it. */
+  socket(role: Role): string {
+    const scheme = this.#server.protocol === "https:" ? "wss" : "ws";
+    return `${scheme}://${this.#server.host}/primus/${this.#token}/?connection_role=${role}&EIO=4&transport=websocket`;
+  }
+
+  /** Where a streamed answer is posted. */
+  upload(streamingId: string, role: Role): string {
+    const base = `${this.#server.origin}${this.#server.pathname.replace(/\/+$/, "")}`;
+    return `${base}/response-data/${this.#token}/${encodeURIComponent(streamingId)}?connection_role=${role}`;
+  }
+
+  /** The address that health checks show. */
+  state(role: Role): string {
+    return `${this.#server.origin}/?connection_role=${role}`;
+  }
+}
+
+/** Headers of one attempt to connect; `requestId` is fresh for each. */
+export function handshakeHeaders(identity: ClientIdentity, role: Role, requestId: string): Record<string, string> {
+  return {
+    "x-snyk-broker-client-id": identity.clientId,
+    "x-snyk-broker-client-role": role,
+    "x-broker-client-version": identity.protocolVersion,
+    "snyk-request-id": requestId,
+  };
+}
+
+/** The argument of the `identify` event. Without `capabilities` and `version` the server answers its callers 400. */
+export function identifyMessage(identity: ClientIdentity, role: Role, filters: RuleFile): Record<string, unknown> {
+  return {
+    token: identity.token,
+    metadata: {
+      capabilities: ["post-streams"],
+      clientId: identity.clientId,
+      identifier: createHash("sha256").update(identity.token).digest("hex"),
+      preflightChecks: [],
+      version: identity.protocolVersion,
+      clientConfig: {
+        brokerClientId: identity.clientId,
+        version: identity.protocolVersion,
+        haMode: false,
+        debugMode: false,
+        bodyLogMode: false,
+        credPooling: false,
+        privateCa: false,
+        tlsReject: false,
+        proxy: false,
+        customAccept: false,
+        insecureDownstream: false,
+        universalBroker: false,
+      },
+      filters,
+      role,
+    },
+  };
+}
+
+/** Keeps a token out of logs. */
+export class TokenMask {
+  readonly #forms: readonly string[];
+  /** First and last four characters, as Snyk's own logs show it. */
+  readonly masked: string;
+
+  constructor(token: string) {
+    this.masked = token.length < 16 ? "***" : `${token.slice(0, 4)}-...-${token.slice(-4)}`;
+    this.#forms = [...new Set([token, encodeURIComponent(token)])].filter((form) => form !== "");
+  }
+
+  /** The text with every occurrence of the token, in any case, replaced. */
+  redact(text: string): string {
+    return this.#forms.reduce((out, form) => replaceAllIgnoringCase(out, form, this.masked), text);
+  }
+}
+
+function replaceAllIgnoringCase(text: string, search: string, replacement: string): string {
+  const pattern = search.replace(/[.*+?^${}()|[\]\\]/g, "\\$&");
+  return text.replace(new RegExp(pattern, "gi"), () => replacement);
+}
+
+const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
+
+/** Whether the text is a UUID, as request ids have to be. */
+export function isUuid(text: string | undefined): text is string {
+  return text !== undefined && UUID.test(text);
+}

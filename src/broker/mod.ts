@@ -1,0 +1,15 @@
+/**
+ * The broker client: Snyk's way into this process, and ours back, over websockets that we open.
+ *
+ * @module
+ */
+export type { Callback, CallbackAnswer } from "./callbacks.ts";
+export { type BrokerClient, type BrokerClientOptions, createBrokerClient } from "./client.ts";
+export type { WebSocketFactory } from "./connection.ts";
+export type { BrokerEvent, BrokerEventSink, Role } from "./events.ts";
+export { LoopbackBroker, type LoopbackOptions } from "./loopback_server.ts";
+export type { Dispatch, DispatchInfo } from "./relay.ts";
+export { AcceptRules, DEFAULT_RULES, type RuleFile } from "./rules.ts";
+export type { WebSocketLike } from "./session.ts";
+export type { Substituted, VariableLookup } from "./substitute.ts";
+export { INTERNAL_ORIGIN } from "./target.ts";

@@ -1,0 +1,286 @@
+/**
+ * Brokered requests: accept rules, target, substitution, the agent, and the answer's way back (broker-protocol.md §2, §3).
+ * Every request ends in an answer or in a log line that says why there is none.
+ *
+ * @module
+ */
+import { toOutpostError } from "../core/errors.ts";
+import { LIMITS } from "../core/limits.ts";
+import type { Clock, Fetch, Logger } from "../core/ports.ts";
+import { agentAnswer, type Answer, blockedAnswer, errorAnswer, failureAnswer } from "./answer.ts";
+import { type BrokeredRequest, readRequest, streamingIdOf } from "./brokered_request.ts";
+import { acknowledgeAnswer, ByteBudget, sendChunks } from "./deliver.ts";
+import type { AnswerPath, BrokerEventSink } from "./events.ts";
+import type { BrokerEndpoints } from "./handshake.ts";
+import { headersForAgent } from "./headers.ts";
+import { parseBoundedJson } from "./codec.ts";
+import { type AcceptRule, type AcceptRules, authorization } from "./rules.ts";
+import type { BrokerSession, ServerMessage } from "./session.ts";
+import type { Substituted, Substituter } from "./substitute.ts";
+import { resolveTarget } from "./target.ts";
+import { uploadAnswer } from "./upload.ts";
+
+/** What the agent is told beside the request. */
+export interface DispatchInfo {
+  /** The agent is this process: the request's origin is only a name. */
+  readonly internal: boolean;
+  /** Where variables were filled in: these values may be secrets and must not be echoed. */
+  readonly substituted: Substituted;
+}
+
+/** Asks the agent: the in-process application, or an outbound fetch. Redirects are for the caller, not to be followed. */
+export type Dispatch = (request: Request, info: DispatchInfo) => Promise<Response>;
+
+/** Options of {@link Relay}. */
+export interface RelayOptions {
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly fetch: Fetch;
+  readonly dispatch: Dispatch;
+  readonly endpoints: BrokerEndpoints;
+  readonly protocolVersion: string;
+  readonly rules: () => AcceptRules;
+  readonly substituter: Substituter;
+  readonly substituteHeaders: boolean;
+  readonly substituteBodies: boolean;
+  readonly removeForwarded: boolean;
+  readonly randomId: () => string;
+  readonly onEvent: BrokerEventSink;
+}
+
+/** The server's text for a request that no rule accepts. */
+const BLOCKED = "[Websocket Flow][Blocked Request] Does not match any accept rule";
+
+const NOTHING: Substituted = { headers: [], fields: [] };
+
+/** One request from arrival to answer. */
+interface Exchange {
+  readonly session: BrokerSession;
+  readonly request: BrokeredRequest;
+  readonly ackId: number | undefined;
+  readonly startedAt: number;
+}
+
+/** Serves `request` events, at most LIMITS.brokerRequestsInFlight at once. */
+export class Relay {
+  readonly #options: RelayOptions;
+  readonly #budget = new ByteBudget(LIMITS.brokerBytesInFlight);
+  readonly #life = new AbortController();
+  readonly #running = new Set<Promise<void>>();
+  readonly #refused: (() => Promise<void>)[] = [];
+  readonly #refusals = new Set<Promise<void>>();
+  #draining = false;
+
+  constructor(options: RelayOptions) {
+    this.#options = options;
+  }
+
+  /** Requests that are being served. */
+  get inFlight(): number {
+    return this.#running.size;
+  }
+
+  /** Takes a `request` event. Returns at once. */
+  handle(session: BrokerSession, message: ServerMessage): void {
+    const { clock, randomId } = this.#options;
+    const [argument] = message.args;
+    const read = readRequest(argument, randomId);
+    const request = read ?? { ...UNREADABLE, streamingId: streamingIdOf(argument), requestId: randomId() };
+    const exchange: Exchange = { session, request, ackId: message.id, startedAt: clock.now() };
+    if (read === undefined) {
+      return this.#refuse(exchange, errorAnswer(400, "REQUEST_INVALID", "Cannot read the brokered request"));
+    }
+    if (this.#draining) return this.#refuse(exchange, busy("this process is shutting down"));
+    if (this.#running.size >= LIMITS.brokerRequestsInFlight) {
+      return this.#refuse(exchange, busy(`${LIMITS.brokerRequestsInFlight} requests are already being served`));
+    }
+    const held = request.body?.length ?? 0;
+    if (!this.#budget.reserve(held)) return this.#refuse(exchange, busy("too many bytes are being held"));
+    const running = this.#serve(exchange).finally(() => {
+      this.#budget.release(held);
+      this.#running.delete(running);
+    });
+    this.#running.add(running);
+  }
+
+  /** Refuses new requests from now on; resolves when the present ones are done, or cuts them off when the signal aborts. */
+  async drain(signal: AbortSignal): Promise<void> {
+    this.#draining = true;
+    const cut = (): void => this.#life.abort(signal.reason);
+    if (signal.aborted) cut();
+    signal.addEventListener("abort", cut, { once: true });
+    while (this.#running.size + this.#refusals.size > 0) await Promise.all([...this.#running, ...this.#refusals]);
+    signal.removeEventListener("abort", cut);
+  }
+
+  async #serve(exchange: Exchange): Promise<void> {
+    const accepted = this.#accept(exchange.request);
+    const answer = "rule" in accepted ? await this.#ask(exchange.request, accepted.rule) : accepted.answer;
+    await this.#deliver(exchange, answer, "rule" in accepted);
+  }
+
+  #accept(request: BrokeredRequest): { readonly rule: AcceptRule } | { readonly answer: Answer } {
+    const rule = this.#options.rules().match("private", request);
+    return rule === undefined ? { answer: blockedAnswer(request.url, BLOCKED) } : { rule };
+  }
+
+  async #ask(brokered: BrokeredRequest, rule: AcceptRule): Promise<Answer> {
+    try {
+      const prepared = this.#prepare(brokered, rule);
+      if ("status" in prepared) return prepared;
+      return agentAnswer(await this.#options.dispatch(prepared.request, prepared.info));
+    } catch (error) {
+      const answer = failureAnswer(error);
+      const { code, cause } = toOutpostError(error);
+      this.#options.logger.warn("Cannot get an answer from the agent", {
+        requestId: brokered.requestId,
+        code,
+        status: answer.status,
+        cause: cause instanceof Error ? cause.name : undefined,
+      });
+      return answer;
+    }
+  }
+
+  #prepare(brokered: BrokeredRequest, rule: AcceptRule): { request: Request; info: DispatchInfo } | Answer {
+    const { substituter, protocolVersion, removeForwarded, substituteBodies, substituteHeaders } = this.#options;
+    const expand = (template: string): string => substituter.expand(template);
+    const target = resolveTarget(rule, brokered.url, expand);
+    if (target.kind === "blocked") return blockedAnswer(brokered.url, BLOCKED);
+    if (target.kind === "misconfigured") return errorAnswer(502, "DOWNSTREAM_ERROR", target.message);
+    const headers = { ...brokered.headers };
+    const substituted = { ...NOTHING };
+    let body = brokered.body;
+    if (substituteBodies && body !== undefined) {
+      const changed = substituter.body(body);
+      body = changed.body;
+      substituted.fields = changed.fields;
+    }
+    if (substituteHeaders) substituted.headers = substituter.headers(headers);
+    const credentials = rule.auth === undefined ? target.authorization : authorization(rule.auth, expand);
+    if (credentials !== undefined) headers["authorization"] = credentials;
+    if (headers["x-broker-content-type"] === FORM && body !== undefined) {
+      headers["content-type"] = FORM;
+      body = toForm(body) ?? body;
+    }
+    const { requestId } = brokered;
+    try {
+      const request = new Request(target.url, {
+        method: brokered.method,
+        headers: new Headers(headersForAgent(headers, { requestId, version: protocolVersion, removeForwarded })),
+        redirect: "manual",
+        signal: this.#life.signal,
+        ...(body === undefined || ["GET", "HEAD"].includes(brokered.method) ? {} : { body }),
+      });
+      return { request, info: { internal: target.internal, substituted } };
+    } catch {
+      // A method that no client may send, or a header with CR, LF or NUL.
+      return errorAnswer(
+        400,
+        "REQUEST_INVALID",
+        "Cannot pass the brokered request on: a header or the method is invalid",
+      );
+    }
+  }
+
+  async #deliver(exchange: Exchange, answer: Answer, allowed: boolean): Promise<void> {
+    const { session, request, startedAt } = exchange;
+    const { clock, logger, onEvent } = this.#options;
+    const path = answerPath(exchange);
+    const fields = {
+      requestId: request.requestId,
+      method: request.method,
+      path: request.url.split(/[?#]/, 1)[0],
+      status: answer.status,
+      answer: path,
+    };
+    const done = (outcome: "answered" | "lost", bytes: number): void => {
+      const ms = clock.now() - startedAt;
+      onEvent({ kind: "request", allowed, status: answer.status, path, outcome, ms, bytes });
+    };
+    try {
+      if (path === "none") throw new Error("The request names no way back");
+      const bytes = await this.#send(exchange, answer, path);
+      logger[answer.status >= 400 && answer.status !== 404 ? "warn" : "debug"]("Answered a brokered request", fields);
+      done("answered", bytes);
+    } catch (error) {
+      cancelBody(answer);
+      const reason = path === "none" ? "it names no way back" : toOutpostError(error).message;
+      logger.error("Cannot answer a brokered request", { ...fields, role: session.role, reason });
+      done("lost", 0);
+    }
+  }
+
+  #send(exchange: Exchange, answer: Answer, path: Exclude<AnswerPath, "none">): Promise<number> {
+    const { session, request, ackId } = exchange;
+    const { streamingId, requestId } = request;
+    if (path === "acknowledgement") {
+      return acknowledgeAnswer(answer, { session, id: ackId ?? 0, requestId, budget: this.#budget });
+    }
+    if (path === "chunk") return sendChunks(answer, { session, streamingId, clock: this.#options.clock });
+    const requestHeaders = request.headers;
+    const { signal } = this.#life;
+    return uploadAnswer(this.#options, { answer, streamingId, role: session.role, requestId, requestHeaders, signal });
+  }
+
+  /** Queues an answer of our own, so that a flood of refusals does not open a flood of uploads. */
+  #refuse(exchange: Exchange, answer: Answer): void {
+    if (this.#refused.length >= LIMITS.brokerRefusalsQueued) {
+      const { requestId } = exchange.request;
+      const { onEvent, logger } = this.#options;
+      logger.error("Cannot answer a brokered request", { requestId, reason: "too many refusals are waiting" });
+      const { status } = answer;
+      return onEvent({ kind: "request", allowed: false, status, path: "none", outcome: "lost", ms: 0, bytes: 0 });
+    }
+    // The body is of no use any more, and would be held for as long as the refusal waits.
+    const small = { ...exchange, request: { ...exchange.request, body: undefined } };
+    this.#refused.push(() => this.#deliver(small, answer, false));
+    this.#pumpRefusals();
+  }
+
+  #pumpRefusals(): void {
+    while (this.#refusals.size < LIMITS.brokerRefusalsInFlight) {
+      const next = this.#refused.shift();
+      if (next === undefined) return;
+      const running = next().finally(() => {
+        this.#refusals.delete(running);
+        this.#pumpRefusals();
+      });
+      this.#refusals.add(running);
+    }
+  }
+}
+
+const UNREADABLE: BrokeredRequest = {
+  url: "",
+  method: "",
+  headers: {},
+  body: undefined,
+  streamingId: "",
+  requestId: "",
+};
+
+const FORM = "application/x-www-form-urlencoded";
+
+/** A JSON object as a form (§2.7); undefined when the body is none. */
+function toForm(body: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> | undefined {
+  const parsed = parseBoundedJson(new TextDecoder().decode(body));
+  if (!parsed.ok || typeof parsed.value !== "object" || parsed.value === null) return undefined;
+  const pairs = Object.entries(parsed.value).map(([key, value]) => [key, String(value)]);
+  return new TextEncoder().encode(new URLSearchParams(pairs).toString());
+}
+
+function answerPath({ session, request, ackId }: Exchange): AnswerPath {
+  if (ackId !== undefined) return "acknowledgement";
+  if (request.streamingId === "") return "none";
+  return session.can("receive-post-streams") ? "upload" : "chunk";
+}
+
+function busy(reason: string): Answer {
+  const answer = errorAnswer(503, "BUSY", `Cannot serve the request now: ${reason}`);
+  return { ...answer, headers: { ...answer.headers, "retry-after": "1" } };
+}
+
+function cancelBody(answer: Answer): void {
+  if (answer.body.kind === "stream" && !answer.body.stream.locked) answer.body.stream.cancel().catch(() => {});
+}
