@@ -13,6 +13,9 @@ export interface ProcessOptions {
   readonly cwd?: string;
   /** The child sees these variables, PATH and HOME, nothing else. */
   readonly env?: Readonly<Record<string, string>>;
+  /** Runs it as this user and group; needs root. */
+  readonly uid?: number;
+  readonly gid?: number;
   /** Resolves when the server answers; called once the process runs. By default the process counts as ready at once. */
   readonly ready?: (process: ServerProcess, signal: AbortSignal) => Promise<void>;
   /** Bound for `ready`, in milliseconds. */
@@ -51,6 +54,11 @@ export class ServerProcess implements AsyncDisposable {
   /** What the process printed on both outputs, at most the last 1 MiB. */
   log(): string {
     return this.#log;
+  }
+
+  /** How the process ended; resolves when it does. */
+  get status(): Promise<Deno.CommandStatus> {
+    return this.#child.status;
   }
 
   /** Whether the process has ended. */
@@ -131,6 +139,8 @@ export async function startProcess(options: ProcessOptions): Promise<ServerProce
   const child = new Deno.Command(options.command, {
     args: [...options.args],
     ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
+    ...(options.uid === undefined ? {} : { uid: options.uid }),
+    ...(options.gid === undefined ? {} : { gid: options.gid }),
     clearEnv: true,
     env: { PATH: Deno.env.get("PATH") ?? "", HOME: Deno.env.get("HOME") ?? "/", ...options.env },
     stdin: "null",
