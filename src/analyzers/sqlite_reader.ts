@@ -225,25 +225,27 @@ export class SqliteReader {
     }
   }
 
-  /** A cell's payload: what is on the page itself, then a chain of overflow pages (fileformat2 §1.6). */
+  /**
+   * A cell's payload: what is on the page itself, then a chain of overflow pages (fileformat2 §1.6). Memory is taken
+   * only for a chain that is whole, because the length is a mere claim.
+   */
   #payload(body: Uint8Array, at: number, length: number, used: Uint8Array): Uint8Array | undefined {
     const local = this.#localLength(length);
     if (at + local > body.length) return undefined;
     if (local === length) return body.subarray(at, at + length);
     if (length > this.#pages.pageCount * this.#pages.pageSize || at + local + 4 > body.length) return undefined;
-    const payload = new Uint8Array(length);
-    payload.set(body.subarray(at, at + local));
-    let filled = local;
+    const chunks = [body.subarray(at, at + local)];
+    let missing = length - local;
     let next = viewOf(body).getUint32(at + local);
-    while (filled < length) {
+    while (missing > 0) {
       const page = this.#take(next, used);
       if (page === undefined) return undefined;
-      const chunk = page.subarray(4, Math.min(this.#usable, 4 + length - filled));
-      payload.set(chunk, filled);
-      filled += chunk.length;
+      const chunk = page.subarray(4, Math.min(this.#usable, 4 + missing));
+      chunks.push(chunk);
+      missing -= chunk.length;
       next = viewOf(page).getUint32(0);
     }
-    return payload;
+    return joined(chunks, length);
   }
 
   #localLength(length: number): number {
@@ -253,6 +255,16 @@ export class SqliteReader {
     const fitting = least + (length - least) % (usable - 4);
     return fitting <= usable - 35 ? fitting : least;
   }
+}
+
+function joined(chunks: readonly Uint8Array[], length: number): Uint8Array {
+  const whole = new Uint8Array(length);
+  let at = 0;
+  for (const chunk of chunks) {
+    whole.set(chunk, at);
+    at += chunk.length;
+  }
+  return whole;
 }
 
 function viewOf(bytes: Uint8Array): DataView {
