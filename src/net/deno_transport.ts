@@ -1,0 +1,34 @@
+/**
+ * The transport on Deno's own `fetch`: one connection pool per set of TLS options.
+ *
+ * @module
+ */
+import type { HttpTransport, OpenTransport, TransportOptions } from "./transport.ts";
+
+/** What the transport needs of Deno, handed over by main.ts. */
+export interface DenoTransportDependencies {
+  readonly fetch: (request: Request, init: { readonly client: Deno.HttpClient }) => Promise<Response>;
+  readonly createHttpClient: typeof Deno.createHttpClient;
+}
+
+/**
+ * Makes the {@link HttpTransport} of this process. Proxies (HTTP_PROXY, HTTPS_PROXY, NO_PROXY) and the process-wide
+ * authorities (DENO_CERT, NODE_EXTRA_CA_CERTS) are honoured by Deno itself.
+ *
+ * HTTP/2 is off: a download is one stream per connection anyway, and its buffers cost about 18 MB per large layer.
+ */
+export function createDenoTransport(dependencies: DenoTransportDependencies): HttpTransport {
+  return {
+    open(options: TransportOptions): OpenTransport {
+      const client = dependencies.createHttpClient({
+        caCerts: [...options.caCerts ?? []],
+        http2: false,
+        ...(options.clientCertificate === undefined ? {} : options.clientCertificate),
+      });
+      return {
+        fetch: (request) => dependencies.fetch(request, { client }),
+        close: () => client.close(),
+      };
+    },
+  };
+}

@@ -1,0 +1,218 @@
+/**
+ * The outbound HTTP client. From the outside in: per-host gate and retries (retry.ts), redirects by our own rules
+ * (origin.ts), time limits, the injected `fetch`, classified failures (classify.ts).
+ *
+ * Answers of any status are handed to the caller; only failures to get one are thrown.
+ *
+ * @module
+ */
+import { OutpostError } from "../core/errors.ts";
+import { LIMITS } from "../core/limits.ts";
+import type { ByteStream, Clock, Fetch, Logger } from "../core/ports.ts";
+import { withDeadline } from "../lib/deadline.ts";
+import { abortable, cancelled, readAll } from "./body.ts";
+import { classifyTransportError } from "./classify.ts";
+import { checkRedirect, redactUrl } from "./origin.ts";
+import type { Attempt, RequestGate } from "./retry.ts";
+
+/** What is sent. Only GET and HEAD are repeated. */
+export interface HttpRequest {
+  readonly method: "GET" | "HEAD" | "POST";
+  readonly url: URL;
+  readonly headers?: Readonly<Record<string, string>>;
+  /** Body of a POST, sent as a form. */
+  readonly form?: URLSearchParams;
+  /** Most attempts; LIMITS.attempts by default. */
+  readonly attempts?: number | undefined;
+  /** Longest wait for the response head; LIMITS.responseTimeoutMs by default. */
+  readonly timeoutMs?: number | undefined;
+}
+
+/** Head of an answer. */
+export interface HttpResponse {
+  readonly status: number;
+  readonly headers: Headers;
+  /** What answered, after redirects. */
+  readonly url: URL;
+  /** Earliest retry that the server asked for, when that is too far away to wait here. */
+  readonly retryAt: number | undefined;
+}
+
+/** An answer that was read whole. */
+export interface BufferedResponse extends HttpResponse {
+  readonly body: Uint8Array<ArrayBuffer>;
+}
+
+/** An answer whose body is still on its way. The owner must read it to the end or cancel it. */
+export interface StreamedResponse extends HttpResponse {
+  readonly body: ByteStream | null;
+}
+
+/** What {@link HttpClient} needs. */
+export interface HttpClientOptions {
+  /** The `fetch` for a URL: a client certificate is for the registry's own origin only. */
+  readonly fetchFor: (url: URL) => Fetch;
+  readonly gate: RequestGate;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  /** Value of `User-Agent`. */
+  readonly userAgent: string;
+}
+
+/** Request headers that follow a redirect to another origin; all others may be credentials. */
+const CROSS_ORIGIN_HEADERS = new Set(["accept", "accept-encoding", "range", "user-agent"]);
+
+const REDIRECTS = new Set([301, 302, 303, 307, 308]);
+
+interface Reply extends Attempt {
+  readonly url: URL;
+  readonly body: ByteStream | null;
+}
+
+interface BufferedReply extends Reply {
+  readonly bytes: Uint8Array<ArrayBuffer>;
+}
+
+/** Sends requests. One per registry client; all share the {@link RequestGate}. */
+export class HttpClient {
+  readonly #options: HttpClientOptions;
+
+  constructor(options: HttpClientOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * Sends a request and reads the whole answer; bodies of errors are cut at LIMITS.errorBodyBytes.
+   *
+   * @param maxBytes Bound of the body of a successful answer.
+   * @throws {OutpostError} how the connection failed, LIMIT_EXCEEDED, UNSAFE_REDIRECT, RATE_LIMITED, CANCELLED.
+   */
+  async request(request: HttpRequest, maxBytes: number, signal: AbortSignal): Promise<BufferedResponse> {
+    const { answer, retryAt } = await this.#run(request, signal, async (): Promise<BufferedReply> => {
+      const reply = await this.#follow(request, signal);
+      return { ...reply, bytes: await this.#buffer(reply, maxBytes, signal) };
+    });
+    return { status: answer.status, headers: answer.headers, url: answer.url, retryAt, body: answer.bytes };
+  }
+
+  /**
+   * Sends a request and hands the body on as it comes. `signal` stays tied to the body.
+   *
+   * @throws {OutpostError} as {@link HttpClient.request}.
+   */
+  async stream(request: HttpRequest, signal: AbortSignal): Promise<StreamedResponse> {
+    const { answer, retryAt } = await this.#run(request, signal, () => this.#follow(request, signal));
+    return { status: answer.status, headers: answer.headers, url: answer.url, retryAt, body: answer.body };
+  }
+
+  async #run<T extends Attempt>(
+    request: HttpRequest,
+    signal: AbortSignal,
+    attempt: () => Promise<T>,
+  ): Promise<{ readonly answer: T; readonly retryAt: number | undefined }> {
+    const options = { idempotent: request.method !== "POST", attempts: request.attempts, signal };
+    try {
+      return await this.#options.gate.run(request.url.host, options, attempt);
+    } catch (error) {
+      throw signal.aborted ? cancelled(signal) : error;
+    }
+  }
+
+  /** One exchange with the redirects that it leads to. */
+  async #follow(request: HttpRequest, signal: AbortSignal): Promise<Reply> {
+    let url = request.url;
+    let headers: Readonly<Record<string, string>> = { ...request.headers, "user-agent": this.#options.userAgent };
+    for (let hop = 0;; hop++) {
+      const reply = await this.#exchange(request, url, headers, signal);
+      const location = reply.headers.get("location");
+      if (request.method === "POST" || !REDIRECTS.has(reply.status) || location === null) return reply;
+      await reply.discard();
+      if (hop === LIMITS.redirects) throw tooManyRedirects(request.url);
+      const target = resolveLocation(location, url);
+      checkRedirect(request.url, url, target);
+      if (target.origin !== url.origin) headers = withoutCredentials(headers);
+      url = target;
+    }
+  }
+
+  async #exchange(
+    request: HttpRequest,
+    url: URL,
+    headers: Readonly<Record<string, string>>,
+    signal: AbortSignal,
+  ): Promise<Reply> {
+    const { clock, logger, fetchFor } = this.#options;
+    const ms = request.timeoutMs ?? LIMITS.responseTimeoutMs;
+    const began = clock.now();
+    try {
+      const response = await withDeadline({ clock, ms, what: `The request to ${url.host}`, signal }, (deadline) => {
+        const init = { method: request.method, headers: { ...headers }, redirect: "manual" as const, signal: deadline };
+        const sent = new Request(url, request.form === undefined ? init : { ...init, body: request.form });
+        return abortable(fetchFor(url)(sent), deadline);
+      });
+      logger.debug("HTTP", {
+        method: request.method,
+        url: redactUrl(url),
+        status: response.status,
+        ms: clock.now() - began,
+      });
+      return reply(response, url);
+    } catch (error) {
+      const failure = signal.aborted ? cancelled(signal) : this.#explain(error, url, ms);
+      logger.debug("HTTP failed", { method: request.method, url: redactUrl(url), code: failure.code });
+      throw failure;
+    }
+  }
+
+  #explain(error: unknown, url: URL, ms: number): OutpostError {
+    if (!(error instanceof OutpostError) || error.code !== "TIMEOUT") return classifyTransportError(error, url);
+    return new OutpostError("TIMEOUT", `Cannot reach ${url.host}: it did not answer within ${ms / 1000} s`, {
+      hint: "Check for a firewall in between, and whether a proxy is needed (HTTPS_PROXY).",
+      cause: error,
+    });
+  }
+
+  /** Reads a body; that of an error as far as it goes, since only its text is of interest. */
+  async #buffer(reply: Reply, maxBytes: number, signal: AbortSignal): Promise<Uint8Array<ArrayBuffer>> {
+    if (reply.body === null) return new Uint8Array(0);
+    const options = { clock: this.#options.clock, url: reply.url, signal };
+    if (reply.status < 400) return await readAll(reply.body, maxBytes, options);
+    try {
+      return await readAll(reply.body, LIMITS.errorBodyBytes, { ...options, truncate: true });
+    } catch (error) {
+      if (signal.aborted) throw error;
+      return new Uint8Array(0);
+    }
+  }
+}
+
+function reply(response: Response, url: URL): Reply {
+  const body = response.body as ByteStream | null;
+  return {
+    status: response.status,
+    headers: response.headers,
+    url,
+    body,
+    discard: async () => {
+      if (body !== null && !body.locked) await body.cancel().catch(() => {});
+    },
+  };
+}
+
+function withoutCredentials(headers: Readonly<Record<string, string>>): Readonly<Record<string, string>> {
+  return Object.fromEntries(Object.entries(headers).filter(([name]) => CROSS_ORIGIN_HEADERS.has(name.toLowerCase())));
+}
+
+function resolveLocation(location: string, base: URL): URL {
+  try {
+    return new URL(location, base);
+  } catch {
+    throw new OutpostError("UNSAFE_REDIRECT", `Cannot follow the redirect of ${base.host}: its target is not a URL`);
+  }
+}
+
+function tooManyRedirects(url: URL): OutpostError {
+  return new OutpostError("UNSAFE_REDIRECT", `Cannot call ${url.host}: more than ${LIMITS.redirects} redirects`, {
+    hint: "Check the registry's proxy: its redirects lead in a circle.",
+  });
+}
