@@ -1,0 +1,65 @@
+/**
+ * An OCI image layout that is a directory.
+ *
+ * @module
+ */
+import type { ByteStream, FileDirectory, RandomAccess } from "../core/ports.ts";
+import { readAt } from "./archive_bytes.ts";
+import {
+  type ArchiveStore,
+  checkSize,
+  invalidArchive,
+  quoted,
+  type RangeReader,
+  readRange,
+  streamRange,
+} from "./archive_store.ts";
+
+/** The files of a directory. A file is open only while it is read. */
+export class DirectoryStore implements ArchiveStore {
+  readonly #directory: FileDirectory;
+
+  constructor(directory: FileDirectory) {
+    this.#directory = directory;
+  }
+
+  async size(name: string): Promise<number | undefined> {
+    const file = await this.#directory.open(name);
+    file?.close();
+    return file?.size;
+  }
+
+  async read(name: string, maxBytes: number): Promise<Uint8Array> {
+    const file = await this.#open(name);
+    try {
+      checkSize(name, file.size, maxBytes);
+    } catch (error) {
+      file.close();
+      throw error;
+    }
+    return await readRange(name, file.size, range(file));
+  }
+
+  async stream(name: string, signal: AbortSignal): Promise<ByteStream> {
+    const file = await this.#open(name);
+    return streamRange(name, file.size, range(file), signal);
+  }
+
+  async #open(name: string): Promise<RandomAccess & { close(): void }> {
+    const file = await this.#directory.open(name);
+    if (file === undefined) throw invalidArchive(`it has no file ${quoted(name)}`);
+    return file;
+  }
+}
+
+function range(file: RandomAccess & { close(): void }): RangeReader {
+  let at = 0;
+  return {
+    async next(maxBytes): Promise<Uint8Array<ArrayBuffer> | undefined> {
+      const bytes = await readAt(file, at, maxBytes);
+      at += bytes?.length ?? 0;
+      return bytes;
+    },
+    release: () => file.close(),
+  };
+}
