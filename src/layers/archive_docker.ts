@@ -20,7 +20,7 @@ import { cleanPath } from "./tar_path.ts";
 /** Options of {@link openDockerArchive}. */
 export interface DockerArchiveOptions {
   readonly platform: Platform | undefined;
-  /** Which of several images: one of its `RepoTags`. Default the first. */
+  /** Which of several images: one of its `RepoTags`, without registry or `:latest` too. Default the first. */
   readonly reference: string | undefined;
   readonly signal: AbortSignal;
 }
@@ -74,13 +74,21 @@ export async function openDockerArchive(
 }
 
 function chooseEntry(entries: readonly DockerEntry[], reference: string | undefined): DockerEntry {
-  const entry = reference === undefined ? entries[0] : entries.find(({ tags }) => tags.includes(reference));
+  const entry = reference === undefined
+    ? entries[0]
+    : entries.find(({ tags }) => tags.includes(reference)) ?? entries.find(({ tags }) => tags.some(isNamed(reference)));
   if (entry !== undefined) return entry;
   if (reference === undefined) throw invalidArchive("manifest.json names no image");
   const tags = entries.flatMap((each) => each.tags).slice(0, 20).map(quoted).join(", ");
   throw new OutpostError("TAG_NOT_FOUND", `Cannot find the image ${quoted(reference)} in the archive`, {
     hint: tags === "" ? "Its images have no names." : `There are: ${tags}.`,
   });
+}
+
+/** Whether a tag is meant by a name without registry (skopeo writes `docker.io/`) or without tag (`latest`). */
+function isNamed(reference: string): (tag: string) => boolean {
+  const full = reference.lastIndexOf(":") > reference.lastIndexOf("/") ? reference : `${reference}:latest`;
+  return (tag) => tag === full || tag.endsWith(`/${full}`);
 }
 
 /**

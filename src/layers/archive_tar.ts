@@ -120,16 +120,13 @@ async function indexFile(bytes: ArchiveBytes, size: number, index: Index, signal
 /** Largest JSON file that is kept while a compressed archive is indexed: manifests and configurations. */
 const CACHED_FILE_BYTES = 1024 * 1024;
 
-const fail: Fail = (code, problem, cause) =>
-  code === "LIMIT_EXCEEDED"
-    ? new OutpostError(code, `Cannot read the image archive: ${problem}`, { cause })
-    : invalidArchive(problem, cause);
-
 /** Collects members while the parser runs. */
 class Index implements TarSink {
   readonly members = new Map<string, Member>();
   readonly cache = new Map<number, Uint8Array>();
-  readonly parser = new TarParser({ sink: this, fail });
+  readonly parser = new TarParser({ sink: this, fail: (...args) => this.#fail(...args) });
+  /** Members seen, of whatever kind. */
+  count = 0;
   readonly #caching: boolean;
   #cached = 0;
   #zeroBlocks = 0;
@@ -154,8 +151,8 @@ class Index implements TarSink {
   }
 
   header(header: TarHeader): boolean {
-    if (this.members.size >= LIMITS.archiveMembers) {
-      throw fail("LIMIT_EXCEEDED", `it has more than ${LIMITS.archiveMembers} files`);
+    if (++this.count > LIMITS.archiveMembers) {
+      throw this.#fail("LIMIT_EXCEEDED", `it has more than ${LIMITS.archiveMembers} members`);
     }
     this.#body = header.size;
     const name = cleanPath(header.name);
@@ -186,6 +183,14 @@ class Index implements TarSink {
     this.#cached += this.#capture.bytes.length;
     this.#capture = undefined;
   }
+
+  readonly #fail: Fail = (code, problem, cause) => {
+    if (code === "LIMIT_EXCEEDED") {
+      return new OutpostError(code, `Cannot read the image archive: ${problem}`, { cause });
+    }
+    if (this.count > 0) return invalidArchive(problem, cause);
+    return invalidArchive("it is no tar archive, neither plain nor compressed with gzip or zstd", cause);
+  };
 
   #startCapture({ offset, size }: TarHeader): boolean {
     this.#capture = undefined;

@@ -1,388 +1,23 @@
-import { Buffer } from "node:buffer";
-import { gzipSync, zstdCompressSync } from "node:zlib";
-import { describe, expect, it } from "vitest";
-import { MemoryDirectory, MemoryFile } from "../../tests/fakes/files.ts";
-import { OutpostError } from "../core/errors.ts";
-import { LIMITS } from "../core/limits.ts";
-import type { ByteStream, ImageHandle, LayerHandle } from "../core/ports.ts";
-import type { Descriptor, ImageManifest, Platform } from "../core/types.ts";
+import { gzipSync } from "node:zlib";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import {
-  buildAttestation,
-  buildImage,
-  buildIndex,
-  type BuiltContent,
-  type BuiltImage,
-  dockerArchive,
-  ociLayout,
-  sha256Digest,
-} from "../lib/oci_builder.ts";
-import { parsePlatform } from "../lib/platform.ts";
-import { type TarMember, writeTar } from "../lib/tar_writer.ts";
-import { type ArchiveSource, openArchive } from "./archive.ts";
-
-const signal = new AbortController().signal;
-const encode = (value: unknown): Uint8Array<ArrayBuffer> => new TextEncoder().encode(JSON.stringify(value));
-
-/** An image of two layers; `label` makes it differ from others. */
-function image(label = "x", platform: Platform = { os: "linux", architecture: "amd64" }): BuiltImage {
-  return buildImage({
-    platform,
-    layers: [
-      { members: [{ path: "etc/os-release", content: `ID=${label}` }] },
-      { members: [{ path: "srv/data", content: `${label}`.repeat(3000) }] },
-    ],
-  });
-}
-
-const oci = (content: BuiltContent, names: readonly string[] = []): readonly TarMember[] =>
-  ociLayout([{ content, names }]);
-
-function file(bytes: Uint8Array): ArchiveSource & { readonly file: MemoryFile } {
-  return { kind: "file", file: new MemoryFile(bytes) };
-}
-
-function open(bytes: Uint8Array, more: { platform?: string; reference?: string } = {}): Promise<ImageHandle> {
-  const platform = more.platform === undefined ? undefined : parsePlatform(more.platform);
-  return openArchive(file(bytes), { signal, platform, reference: more.reference });
-}
-
-function directory(members: readonly TarMember[]): MemoryDirectory {
-  return new MemoryDirectory(
-    new Map(members.map((m) => [m.path, "content" in m && typeof m.content !== "string" ? m.content : encode({})])),
-  );
-}
-
-async function bytesOf(stream: ByteStream): Promise<Uint8Array> {
-  return new Uint8Array(await new Response(stream).arrayBuffer());
-}
-
-/** Digests of the layers as they come out. */
-async function layerDigests(handle: ImageHandle): Promise<string[]> {
-  const digests: string[] = [];
-  for (const layer of handle.layers) digests.push(sha256Digest(await bytesOf(await layer.open(signal))));
-  return digests;
-}
-
-async function failure(attempt: Promise<unknown>): Promise<OutpostError> {
-  try {
-    await attempt;
-  } catch (error) {
-    if (error instanceof OutpostError) return error;
-    throw error;
-  }
-  throw new Error("It did not fail");
-}
-
-describe("openArchive() of a docker archive", () => {
-  const built = image();
-  const hexes = built.layers.map(({ diffId }) => diffId.slice(7));
-
-  it("gives configuration, layer names and bytes", async () => {
-    const handle = await open(dockerArchive([{ content: built, names: ["a:1"] }]));
-    expect(handle.source).toBe("docker-archive");
-    expect(handle.configDigest).toBe(built.manifest.config.digest);
-    expect(handle.config).toEqual(built.config);
-    expect(handle.digests).toEqual({});
-    expect(handle.layers.map(({ name }) => name)).toEqual(hexes.map((hex) => `${hex}/layer.tar`));
-    expect(handle.layers.map(({ diffId }) => diffId)).toEqual(built.layers.map(({ diffId }) => diffId));
-    expect(handle.layers.map(({ size }) => size)).toEqual(built.layers.map(({ tar }) => tar.length));
-    expect(await layerDigests(handle)).toEqual(built.layers.map(({ diffId }) => diffId));
-    expect(await handle.attestations(signal)).toEqual([]);
-  });
-
-  it("takes the first image, or the one that is named", async () => {
-    const other = image("other");
-    const archive = dockerArchive([{ content: built, names: ["a:1"] }, { content: other, names: ["b:1", "b:2"] }]);
-    expect((await open(archive)).configDigest).toBe(built.manifest.config.digest);
-    expect((await open(archive, { reference: "b:2" })).configDigest).toBe(other.manifest.config.digest);
-    const error = await failure(open(archive, { reference: "c:1" }));
-    expect([error.code, error.hint]).toEqual(["TAG_NOT_FOUND", 'There are: "a:1", "b:1", "b:2".']);
-  });
-
-  it("takes configuration and layers from the manifest, not from what lies around", async () => {
-    const archive = writeTar([
-      { path: "config.json", content: encode(built.config) },
-      { path: "./sub/../l0.tar", content: built.layers[0]?.tar ?? "" },
-      { path: `${"f".repeat(64)}.json`, content: "{}" },
-      { path: "stray.tar", content: "" },
-      { path: "manifest.json", content: encode([{ Config: "./config.json", Layers: ["./l0.tar"] }]) },
-    ]);
-    const handle = await open(archive);
-    expect(handle.config).toEqual(built.config);
-    expect(handle.layers.map(({ name, diffId }) => [name, diffId])).toEqual([["l0.tar", undefined]]);
-  });
-
-  it("follows links between layers, as docker save writes them for a layer that occurs twice", async () => {
-    const tar = built.layers[0]?.tar ?? new Uint8Array();
-    const members: TarMember[] = [
-      { path: "c.json", content: encode({}) },
-      { path: "a/layer.tar", content: tar },
-      { path: "b/layer.tar", kind: "symlink", target: "../a/layer.tar" },
-      { path: "c/layer.tar", kind: "hardlink", target: "a/layer.tar" },
-      { path: "d/layer.tar", kind: "symlink", target: "../d/layer.tar" },
-      { path: "e/layer.tar", kind: "symlink", target: "../../../../a/layer.tar" },
-      {
-        path: "manifest.json",
-        content: encode([{ Config: "c.json", Layers: ["a", "b", "c", "e"].map((name) => `${name}/layer.tar`) }]),
-      },
-    ];
-    const handle = await open(writeTar(members));
-    expect(await layerDigests(handle)).toEqual(Array(4).fill(sha256Digest(tar)));
-    const circle = encode([{ Config: "c.json", Layers: ["d/layer.tar"] }]);
-    const error = await failure(open(writeTar([...members.slice(0, -1), { path: "manifest.json", content: circle }])));
-    expect(error.message).toContain('all layers are missing, "d/layer.tar" first');
-  });
-
-  it("reads kaniko tarballs", async () => {
-    const config = `sha256:${built.manifest.config.digest.slice(7)}`;
-    const names = built.layers.map(({ descriptor }) => `${descriptor.digest.slice(7)}.tar.gz`);
-    const handle = await open(writeTar([
-      { path: config, content: encode(built.config) },
-      ...built.layers.map(({ bytes }, i): TarMember => ({ path: names[i] ?? "", content: bytes })),
-      { path: "manifest.json", content: encode([{ Config: config, RepoTags: ["k:1"], Layers: names }]) },
-    ]));
-    expect(handle.source).toBe("kaniko-archive");
-    expect(handle.configDigest).toBe(built.manifest.config.digest);
-    expect(handle.layers.map(({ name }) => name)).toEqual(names);
-    expect(await layerDigests(handle)).toEqual(built.layers.map(({ descriptor }) => descriptor.digest));
-  });
-
-  it("reads a layout with manifest.json, Docker 25 and later, as a layout", async () => {
-    const blobs = built.layers.map(({ descriptor }) => `blobs/sha256/${descriptor.digest.slice(7)}`);
-    const entry = { Config: `blobs/sha256/${built.manifest.config.digest.slice(7)}`, RepoTags: ["a:1"], Layers: blobs };
-    const archive = writeTar([...oci(built, ["1"]), { path: "manifest.json", content: encode([entry]) }]);
-    for (const format of ["auto", "docker-archive", "oci-archive"] as const) {
-      const handle = await openArchive({ ...file(archive), format }, { signal });
-      expect(handle.source).toBe("oci-archive");
-      expect(handle.layers.map(({ name }) => name)).toEqual(built.layers.map(({ descriptor }) => descriptor.digest));
-    }
-  });
-
-  it("fails at the layer that is missing, and names it", async () => {
-    const [first, second] = hexes;
-    const config = "c.json";
-    const layers = [`${first}.tar`, `${second}.tar`];
-    const handle = await open(writeTar([
-      { path: config, content: encode(built.config) },
-      { path: `${second}.tar`, content: built.layers[1]?.tar ?? "" },
-      { path: "manifest.json", content: encode([{ Config: config, Layers: layers }]) },
-    ]));
-    const error = await failure((handle.layers[0] as LayerHandle).open(signal));
-    expect([error.code, error.message]).toEqual([
-      "ARCHIVE_INVALID",
-      `Cannot read layer "${first}.tar": it is missing in the archive`,
-    ]);
-    expect(handle.layers[1]?.size).toBe(built.layers[1]?.tar.length);
-  });
-
-  it("refuses a platform that the image is not for", async () => {
-    const archive = dockerArchive([{ content: built, names: [] }]);
-    expect((await open(archive, { platform: "linux/amd64" })).configDigest).toBe(built.manifest.config.digest);
-    const error = await failure(open(archive, { platform: "linux/arm64" }));
-    expect([error.code, error.hint]).toEqual(["PLATFORM_NOT_FOUND", "Ask for one of: linux/amd64."]);
-  });
-});
-
-describe("openArchive() of an OCI layout", () => {
-  const built = image();
-  const expected = built.layers.map(({ descriptor }) => descriptor.digest);
-
-  it.each([
-    ["a tar", (tar: Uint8Array) => tar],
-    ["a gzip tar", (tar: Uint8Array) => gzipSync(tar)],
-    [
-      "a gzip tar of several members",
-      (tar: Uint8Array) => Buffer.concat([gzipSync(tar.subarray(0, 700)), gzipSync(tar.subarray(700))]),
-    ],
-    ["a zstd tar", (tar: Uint8Array) => zstdCompressSync(tar)],
-  ])("reads %s", async (_what, compress) => {
-    const handle = await open(compress(writeTar(oci(built))));
-    expect(handle.source).toBe("oci-archive");
-    expect(handle.configDigest).toBe(built.manifest.config.digest);
-    expect(handle.digests).toEqual({ manifest: built.descriptor.digest });
-    expect(handle.layers.map(({ name, digest, size, mediaType, diffId }) => [name, digest, size, mediaType, diffId]))
-      .toEqual(built.layers.map(({ descriptor: d, diffId }) => [d.digest, d.digest, d.size, d.mediaType, diffId]));
-    expect(await layerDigests(handle)).toEqual(expected);
-    expect(await layerDigests({ ...handle, layers: handle.layers.toReversed() })).toEqual(expected.toReversed());
-  });
-
-  it("reads a directory, and closes every file", async () => {
-    const folder = directory(oci(built));
-    const handle = await openArchive({ kind: "directory", directory: folder }, { signal });
-    expect(handle.source).toBe("oci-layout");
-    expect(await layerDigests(handle)).toEqual(expected);
-    expect(folder.opened).toBe(0);
-    const stream = await (handle.layers[0] as LayerHandle).open(signal);
-    expect(folder.opened).toBe(1);
-    await stream.cancel();
-    expect(folder.opened).toBe(0);
-    expect(folder.names.every((name) => /^(?:index\.json|blobs\/sha256\/[0-9a-f]{64})$/.test(name))).toBe(true);
-  });
-
-  it("takes the image that is named: by its tag, or by a whole reference", async () => {
-    const other = image("other");
-    const archive = writeTar(ociLayout([
-      { content: built, names: ["1.0"] },
-      { content: other, names: ["docker.io/library/b:2.0"] },
-    ]));
-    for (const reference of ["2.0", "library/b:2.0", "b:2.0", "docker.io/library/b:2.0"]) {
-      expect((await open(archive, { reference })).configDigest).toBe(other.manifest.config.digest);
-    }
-    expect((await open(archive, { reference: "1.0" })).configDigest).toBe(built.manifest.config.digest);
-    expect((await open(archive)).configDigest).toBe(built.manifest.config.digest);
-    const error = await failure(open(archive, { reference: "3" }));
-    expect([error.code, error.hint]).toEqual(["TAG_NOT_FOUND", 'There are: "1.0", "docker.io/library/b:2.0".']);
-  });
-
-  const arm = image("arm", { os: "linux", architecture: "arm64" });
-  const windows = image("win", { os: "windows", architecture: "amd64" });
-
-  it.each([undefined, "linux/arm64", "windows/amd64"])("chooses %s out of a nested index", async (platform) => {
-    const index = buildIndex([windows, built, arm]);
-    const wanted = platform === "linux/arm64" ? arm : platform === "windows/amd64" ? windows : built;
-    for (const members of [oci(index), ociLayout([windows, built, arm].map((content) => ({ content, names: [] })))]) {
-      const handle = await open(writeTar(members), platform === undefined ? {} : { platform });
-      expect(handle.configDigest).toBe(wanted.manifest.config.digest);
-      expect(handle.digests.manifest).toBe(wanted.descriptor.digest);
-    }
-    expect((await open(writeTar(oci(index)))).digests.index).toBe(index.descriptor.digest);
-  });
-
-  it("chooses by the configurations where the index states no platforms", async () => {
-    const bare = (each: BuiltImage): BuiltImage => {
-      const { platform: _, ...descriptor } = each.descriptor;
-      return { ...each, descriptor };
-    };
-    const archive = writeTar(ociLayout([arm, built].map((each) => ({ content: bare(each), names: [] }))));
-    expect((await open(archive)).configDigest).toBe(built.manifest.config.digest);
-    expect((await open(archive, { platform: "linux/arm64" })).configDigest).toBe(arm.manifest.config.digest);
-    const error = await failure(open(writeTar(oci(bare(arm))), { platform: "linux/amd64" }));
-    expect([error.code, error.hint]).toEqual(["PLATFORM_NOT_FOUND", "Ask for one of: linux/arm64."]);
-  });
-
-  it("leaves out the platforms whose content was not saved", async () => {
-    const index = buildIndex([built, arm]);
-    const kept = new Map(arm.blobs).set(index.descriptor.digest, index.blobs.get(index.descriptor.digest) ?? encode(0));
-    const handle = await open(writeTar(oci({ ...index, blobs: kept })));
-    expect(handle.configDigest).toBe(arm.manifest.config.digest);
-  });
-
-  it("says which platforms there are", async () => {
-    const error = await failure(open(writeTar(oci(buildIndex([arm, windows])))));
-    expect([error.code, error.hint]).toEqual([
-      "PLATFORM_NOT_FOUND",
-      "Choose a platform with --platform; there are: linux/arm64, windows/amd64.",
-    ]);
-  });
-
-  it("reads the statements about the chosen image, and no others", async () => {
-    const types = ["https://slsa.dev/provenance/v1", "https://spdx.dev/Document"];
-    const statement = (predicateType: string) => ({ _type: "https://in-toto.io/Statement/v0.1", predicateType });
-    const attestation = buildAttestation(built, types.map(statement));
-    const index = buildIndex([built, arm, attestation, buildAttestation(arm, [statement("other")])]);
-    const handle = await open(writeTar(oci(index)));
-    const statements = await handle.attestations(signal);
-    expect(statements.map(({ predicateType }) => predicateType).sort()).toEqual(types);
-    expect(statements.map(({ layerDigest }) => layerDigest)).toEqual(statements.map((s) => s.layerDigest).sort());
-    expect(statements[0]).toMatchObject({
-      attestedDigest: built.descriptor.digest,
-      manifestDigest: attestation.descriptor.digest,
-      statement: { _type: "https://in-toto.io/Statement/v0.1" },
-    });
-    expect(handle.problems).toEqual([]);
-  });
-
-  it("keeps at most ten statements, provenance first, and reports one that is damaged", async () => {
-    const many = Array.from(
-      { length: 15 },
-      (_, i) => ({ predicateType: i < 12 ? `t${i}` : `https://slsa.dev/provenance/v${i}` }),
-    );
-    const attestation = buildAttestation(built, many);
-    const handle = await open(writeTar(oci(buildIndex([built, attestation]))));
-    const statements = await handle.attestations(signal);
-    expect(statements.length).toBe(LIMITS.attestations);
-    expect(statements.filter(({ predicateType }) => predicateType.startsWith("https:")).length).toBe(3);
-
-    const single = buildAttestation(built, [{ predicateType: "t" }]);
-    const damaged = new Map(single.blobs);
-    for (const { digest } of single.manifest.layers) damaged.set(digest, encode({ predicateType: "u" }));
-    const broken = await open(writeTar(oci(buildIndex([built, { ...single, blobs: damaged }]))));
-    expect(await broken.attestations(signal)).toEqual([]);
-    expect(broken.problems.map(({ code }) => code)).toEqual(["INTEGRITY"]);
-  });
-
-  /** The layout of an image whose manifest is changed. */
-  function changed(change: (manifest: ImageManifest) => unknown): Uint8Array {
-    const bytes = encode(change(built.manifest));
-    const descriptor: Descriptor = { ...built.descriptor, digest: sha256Digest(bytes), size: bytes.length };
-    return writeTar(oci({ ...built, descriptor, blobs: new Map(built.blobs).set(descriptor.digest, bytes) }));
-  }
-
-  it.each([
-    ["encrypted", { mediaType: "application/vnd.oci.image.layer.v1.tar+gzip+encrypted" }, false, "UNSUPPORTED_IMAGE"],
-    ["foreign", { urls: ["https://example.com/base"] }, true, "UNSUPPORTED_IMAGE"],
-    ["missing", {}, true, "ARCHIVE_INVALID"],
-  ])("names a layer that is %s when it is opened", async (_what, more, absent, code) => {
-    const digest = absent ? sha256Digest(encode("absent")) : expected[0];
-    const bytes = changed((m) => ({ ...m, layers: m.layers.map((l, i) => i === 0 ? { ...l, ...more, digest } : l) }));
-    const handle = await open(bytes);
-    const error = await failure((handle.layers[0] as LayerHandle).open(signal));
-    expect([error.code, error.message.includes(digest ?? "?")]).toEqual([code, true]);
-    expect((await bytesOf(await (handle.layers[1] as LayerHandle).open(signal))).length).toBeGreaterThan(0);
-  });
-
-  const badDigest = "sha256:../../../../etc/passwd";
-
-  it.each<readonly [string, (manifest: ImageManifest) => unknown, string, string]>([
-    [
-      "another artifact",
-      (m) => ({ ...m, config: { ...m.config, mediaType: "application/vnd.cncf.helm.config.v1+json" } }),
-      "UNSUPPORTED_IMAGE",
-      "application/vnd.cncf.helm.config.v1+json",
-    ],
-    [
-      "a digest that is a path",
-      (m) => ({ ...m, config: { ...m.config, digest: badDigest } }),
-      "ARCHIVE_INVALID",
-      badDigest,
-    ],
-    [
-      "a missing configuration",
-      (m) => ({ ...m, config: { ...m.config, digest: `sha256:${"0".repeat(64)}` } }),
-      "ARCHIVE_INVALID",
-      "is missing",
-    ],
-    ["a wrong size", (m) => ({ ...m, config: { ...m.config, size: 3 } }), "INTEGRITY", "more stored bytes than the 3"],
-    ["no layers", (m) => ({ ...m, layers: undefined }), "ARCHIVE_INVALID", "neither an image manifest nor an index"],
-    ["a list", () => [], "ARCHIVE_INVALID", "neither an image manifest nor an index"],
-    [
-      "too many layers",
-      (m) => ({ ...m, layers: Array(LIMITS.layersPerImage + 1).fill(m.layers[0]) }),
-      "LIMIT_EXCEEDED",
-      "1001 layers",
-    ],
-  ])("refuses a manifest with %s", async (_what, change, code, message) => {
-    const error = await failure(open(changed(change)));
-    expect(error.code).toBe(code);
-    expect(error.message).toContain(message);
-  });
-
-  it("refuses documents whose digest is another", async () => {
-    for (const digest of [built.descriptor.digest, built.manifest.config.digest]) {
-      const blob = new Uint8Array(built.blobs.get(digest) ?? []);
-      blob[blob.length - 2] = (blob[blob.length - 2] ?? 0) ^ 1;
-      const error = await failure(open(writeTar(oci({ ...built, blobs: new Map(built.blobs).set(digest, blob) }))));
-      expect([error.code, error.message.includes(digest)]).toEqual(["INTEGRITY", true]);
-    }
-  });
-
-  it("refuses indexes that are nested too deep or in circles", async () => {
-    const deep = buildIndex([buildIndex([buildIndex([built])])]);
-    expect((await failure(open(writeTar(oci(deep))))).message).toContain("nested too deep");
-    const ok = buildIndex([buildIndex([built])]);
-    expect((await open(writeTar(oci(ok)))).configDigest).toBe(built.manifest.config.digest);
-  });
-});
+  bytesOf,
+  directory,
+  encode,
+  failure,
+  file,
+  image,
+  layerDigests,
+  oci,
+  open,
+  signal,
+} from "../../tests/fakes/archives.ts";
+import { MemoryFile } from "../../tests/fakes/files.ts";
+import { LIMITS } from "../core/limits.ts";
+import type { LayerHandle } from "../core/ports.ts";
+import { buildImage, type BuiltImage, dockerArchive, sha256Digest } from "../lib/oci_builder.ts";
+import { writeTar } from "../lib/tar_writer.ts";
+import { openArchive } from "./archive.ts";
 
 describe("openArchive() of what is no image archive", () => {
   const built = image();
@@ -390,7 +25,7 @@ describe("openArchive() of what is no image archive", () => {
 
   it.each<readonly [string, Uint8Array, string]>([
     ["an empty file", new Uint8Array(), "it is empty"],
-    ["text", new TextEncoder().encode("hello ".repeat(300)), "malformed"],
+    ["text", new TextEncoder().encode("hello ".repeat(300)), "no tar archive"],
     ["an empty tar", writeTar([]), "neither a manifest.json nor an index.json"],
     ["a tar of other files", writeTar([{ path: "x", content: "y" }]), "neither a manifest.json nor an index.json"],
     ["a damaged gzip", gzipSync(docker).fill(0xff, 300, 340), "compressed data is damaged"],
@@ -446,7 +81,7 @@ describe("openArchive() of what is no image archive", () => {
     const error = await failure(open(many));
     expect([error.code, error.message]).toEqual([
       "LIMIT_EXCEEDED",
-      `Cannot read the image archive: it has more than ${LIMITS.archiveMembers} files`,
+      `Cannot read the image archive: it has more than ${LIMITS.archiveMembers} members`,
     ]);
     const large = writeTar([{ path: "manifest.json", content: new Uint8Array(LIMITS.manifestBytes + 1) }]);
     expect((await failure(open(large))).code).toBe("LIMIT_EXCEEDED");
@@ -521,5 +156,43 @@ describe("openArchive() and its file", () => {
     await expect(reader.read()).rejects.toThrow("enough");
     const late = openArchive(file(dockerArchive([{ content: built, names: [] }])), { signal: cancel.signal });
     await expect(late).rejects.toThrow("enough");
+  });
+});
+
+async function skopeo(args: readonly string[]): Promise<boolean> {
+  const command = new Deno.Command("skopeo", { args: [...args], stdout: "null", stderr: "null" });
+  return await command.output().then(({ success }) => success, () => false);
+}
+
+const HAVE_SKOPEO = await skopeo(["--version"]);
+
+describe.skipIf(!HAVE_SKOPEO)("openArchive() of what skopeo writes", () => {
+  let scratch = "";
+  beforeEach(async () => {
+    scratch = await Deno.makeTempDir();
+  });
+  afterEach(() => Deno.remove(scratch, { recursive: true }));
+
+  it.each<readonly [string, string]>([
+    ["docker-archive", "docker-archive"],
+    ["oci-archive", "oci-archive"],
+  ])("reads a %s", async (transport, source) => {
+    const built = image();
+    await Deno.writeFile(`${scratch}/in.tar`, writeTar(oci(built, ["t"])));
+    const copied = await skopeo([
+      "--insecure-policy",
+      "copy",
+      `oci-archive:${scratch}/in.tar:t`,
+      `${transport}:${scratch}/out.tar:name/app:t`,
+    ]);
+    expect(copied).toBe(true);
+    const handle = await open(await Deno.readFile(`${scratch}/out.tar`), { reference: "name/app:t" });
+    expect(handle.source).toBe(source);
+    expect(handle.config.rootfs).toEqual(built.config.rootfs);
+    expect(handle.layers.map(({ diffId }) => diffId)).toEqual(built.layers.map(({ diffId }) => diffId));
+    const expected = built.layers.map(({ diffId, descriptor }) =>
+      source === "oci-archive" ? descriptor.digest : diffId
+    );
+    expect(await layerDigests(handle)).toEqual(expected);
   });
 });
