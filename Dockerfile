@@ -1,0 +1,40 @@
+# syntax=docker/dockerfile:1
+
+# Outpost in a container: no shell, no package manager, no root, nothing written to the root file system.
+#   docker build --build-arg VERSION=0.1.0 --build-arg REVISION="$(git rev-parse HEAD)" -t outpost .
+#   docker run --read-only --cap-drop=ALL --security-opt=no-new-privileges -e BROKER_TOKEN -e CR_TYPE … -p 7341:7341 outpost
+
+ARG DENO_VERSION=2.9.6
+
+# Fetches the packages that deno.lock names, checks their hashes, and compiles nothing: the same files run here and there.
+FROM denoland/deno:${DENO_VERSION} AS build
+ENV DENO_DIR=/deno-dir DENO_NO_UPDATE_CHECK=1
+WORKDIR /app
+COPY deno.json deno.lock mod.ts ./
+COPY src ./src
+# deno.json freezes the lock: a package that is not in it fails the build. Tests stay out of the image.
+RUN find src -name '*_test.ts' -delete && find src -name '*_suite.ts' -delete && deno cache --frozen mod.ts
+# Readable by any user, writable by none.
+RUN chmod -R a-w,a+rX /app /deno-dir
+
+FROM denoland/deno:distroless-${DENO_VERSION}
+ARG VERSION=0.1.0
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="Outpost" \
+      org.opencontainers.image.description="Connects private container registries to Snyk: broker client and registry agent in one process" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}"
+ENV DENO_DIR=/deno-dir DENO_NO_UPDATE_CHECK=1 NO_COLOR=1
+WORKDIR /app
+COPY --from=build /deno-dir /deno-dir
+COPY --from=build /app /app
+# The number of distroless' "nonroot": Kubernetes' runAsNonRoot can only judge numbers.
+USER 65532:65532
+EXPOSE 7341
+STOPSIGNAL SIGTERM
+# Outpost asks itself: the image holds no curl and no shell.
+HEALTHCHECK --interval=30s --timeout=5s --start-period=20s --retries=3 \
+  CMD ["deno", "run", "--cached-only", "--no-code-cache", "-P=daemon", "mod.ts", "systemcheck", "--live"]
+ENTRYPOINT ["deno", "run", "--cached-only", "--no-code-cache", "-P=daemon", "mod.ts"]
+CMD ["start"]

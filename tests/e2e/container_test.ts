@@ -1,0 +1,140 @@
+/**
+ * What the Dockerfile promises, tried without a container engine: its build steps are done in a temporary folder, and its
+ * commands run from there as nobody, with nothing writable.
+ */
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { type BrokerServer, startBrokerServer } from "../peers/broker_server.ts";
+import { peersAvailable } from "../peers/mod.ts";
+import { freePort, poll, run, type ServerProcess, startProcess, within } from "../peers/process.ts";
+
+const root = new URL("../../", import.meta.url);
+const dockerfile = await Deno.readTextFile(new URL("Dockerfile", root));
+const TOKEN = "5f1c2e7a-0000-4000-8000-00000000c0de";
+
+/** The words of the last instruction of that name, lines joined. */
+function instruction(name: string): string {
+  const lines = dockerfile.replaceAll("\\\n", " ").split("\n").filter((line) => line.startsWith(`${name} `));
+  return lines.at(-1)?.slice(name.length + 1).trim() ?? "";
+}
+
+/** An instruction in exec form. */
+function words(name: string): string[] {
+  const text = instruction(name);
+  return JSON.parse(text.slice(text.indexOf("["))) as string[];
+}
+
+/** The sources of the build stage's COPY lines, with where they go. */
+function copies(): { readonly from: string; readonly to: string }[] {
+  return [...dockerfile.matchAll(/^COPY (?!--from)(.+) (\S+)$/gm)].flatMap(([, sources = "", to = ""]) =>
+    sources.split(" ").map((from) => ({ from, to: to.endsWith("/") ? `${to}${from}` : to }))
+  );
+}
+
+describe("Dockerfile", () => {
+  it("runs without root, shell, curl or network at start", () => {
+    expect(Number(instruction("USER").split(":")[0])).toBeGreaterThan(0);
+    expect(instruction("FROM")).toContain("distroless");
+    for (const command of [words("ENTRYPOINT"), words("HEALTHCHECK")]) {
+      expect(command[0]).toBe("deno");
+      expect(command).toContain("--cached-only");
+      expect(command).not.toContain("-A");
+    }
+    expect(words("HEALTHCHECK").join(" ")).not.toContain("curl");
+    expect(instruction("STOPSIGNAL")).toBe("SIGTERM");
+    expect(instruction("EXPOSE")).toBe("7341");
+  });
+
+  it("copies nothing that .dockerignore keeps out, and starts from the Deno release that everything else names", async () => {
+    const ignore = await Deno.readTextFile(new URL(".dockerignore", root));
+    const allowed = ignore.split("\n").filter((line) => line.startsWith("!")).map((line) => line.slice(1));
+    expect(copies().map(({ from }) => from).every((from) => allowed.some((a) => a.replace(/\/$/, "") === from))).toBe(
+      true,
+    );
+    const ci = await Deno.readTextFile(new URL(".ci/run", root));
+    expect(ci).toContain(`deno@${/ARG DENO_VERSION=(\S+)/.exec(dockerfile)?.[1]}`);
+  });
+});
+
+describe.skipIf(Deno.uid() !== 0 || !peersAvailable("snyk-broker"))(
+  "the container's commands, as nobody on read-only files",
+  () => {
+    let dir = "";
+    let server: BrokerServer;
+    let daemon: ServerProcess;
+    const port = freePort();
+    const nobody = { uid: 65534, gid: 65534 };
+
+    function environment(): Record<string, string> {
+      return {
+        DENO_DIR: `${dir}/deno-dir`,
+        DENO_NO_UPDATE_CHECK: "1",
+        PORT: String(port),
+        BROKER_TOKEN: TOKEN,
+        BROKER_SERVER_URL: server.url,
+        CR_TYPE: "docker-registry",
+        CR_BASE: "127.0.0.1:9",
+      };
+    }
+
+    /** HEALTHCHECK's exit code. */
+    async function health(): Promise<number> {
+      const [, ...args] = words("HEALTHCHECK");
+      const command = new Deno.Command(`${dir}/deno`, {
+        args,
+        cwd: `${dir}/app`,
+        clearEnv: true,
+        env: environment(),
+        ...nobody,
+      });
+      return (await command.output()).code;
+    }
+
+    beforeAll(async () => {
+      dir = await Deno.makeTempDir({ prefix: "outpost-container-" });
+      server = await startBrokerServer();
+      await Deno.mkdir(`${dir}/app`);
+      for (const { from, to } of copies()) {
+        await run("cp", ["-R", new URL(from, root).pathname, `${dir}/app/${to}`]);
+      }
+      await Deno.copyFile(Deno.execPath(), `${dir}/deno`);
+      const [build = ""] = /^RUN .+$/m.exec(dockerfile) ?? [];
+      const path = `${dir}:${Deno.env.get("PATH")}`;
+      const built = await run("sh", ["-ec", build.slice("RUN ".length)], {
+        cwd: `${dir}/app`,
+        env: { DENO_DIR: `${dir}/deno-dir`, DENO_NO_UPDATE_CHECK: "1", PATH: path },
+      });
+      expect(built.code, built.stderr).toBe(0);
+      await run("chmod", ["-R", "a-w,a+rX", dir]);
+      await run("chmod", ["a+x", `${dir}/deno`]);
+      const [, ...args] = [...words("ENTRYPOINT"), ...words("CMD")];
+      daemon = await startProcess({
+        name: "outpost",
+        command: `${dir}/deno`,
+        args,
+        cwd: `${dir}/app`,
+        env: environment(),
+        ...nobody,
+        ready: (started, signal) =>
+          poll(`http://127.0.0.1:${port}/livez`, (response) => response.status === 200, started, signal),
+      });
+    });
+
+    afterAll(async () => {
+      await daemon?.stop();
+      await server?.stop();
+      await run("chmod", ["-R", "u+w", dir]);
+      await Deno.remove(dir, { recursive: true });
+    });
+
+    it("start, and report health as the broker connection is", async () => {
+      await within(20_000, "the connection", (signal) => server.connected(TOKEN, signal));
+      expect(await health(), daemon.log()).toBe(0);
+    });
+
+    it("stop cleanly on STOPSIGNAL, after which the health check fails", async () => {
+      await daemon.stop();
+      expect((await daemon.status).code, daemon.log()).toBe(0);
+      expect(await health()).toBe(1);
+    });
+  },
+);
