@@ -69,7 +69,7 @@ const cpu = process.cpuUsage();
 const facts = await engine.extract(handle, { signal: new AbortController().signal });
 const seconds = (performance.now() - start) / 1000;
 const { user, system } = process.cpuUsage(cpu);
-console.log(JSON.stringify({
+const report = {
   source: mode ?? "file",
   compression: facts.compression,
   storedMB: Math.round(facts.storedBytes / 1e6),
@@ -82,5 +82,6 @@ console.log(JSON.stringify({
   rssBeforeMB: Math.round(before),
   rssPeakMB: Math.round(peakMegabytes()),
   diffId: facts.diffId,
-}));
+};
+Deno.stdout.writeSync(new TextEncoder().encode(`${JSON.stringify(report)}\n`));
 await server?.stop();
