@@ -1,0 +1,116 @@
+/**
+ * The tree of operating-system packages that Snyk's dependency graph is made from (scan-semantics §5, 1–5 and 7).
+ *
+ * @module
+ */
+import type { OsPackage } from "../core/types.ts";
+import { frequentPackages } from "./frequent_packages.ts";
+import { fullName, indexPackages, type PackageIndex } from "./package_index.ts";
+
+/** A package at one place of the tree. */
+export interface TreeNode {
+  readonly name: string;
+  readonly version: string;
+  readonly purl?: string;
+  /** Set by user_instructions.ts. */
+  labels?: Readonly<Record<string, string>>;
+  readonly dependencies: TreeNodes;
+}
+
+/**
+ * Children by full name. A plain object without prototype: its key order is the one that the plugin's objects have,
+ * and order decides which keys the autoDetectedUserInstructions fact shows first.
+ */
+export type TreeNodes = Record<string, TreeNode>;
+
+/** What {@link buildDepTree} gives. */
+export interface DepTree {
+  /** Direct dependencies of the image. */
+  readonly dependencies: TreeNodes;
+  /** False when LIMITS.dependencyPathSteps ended the search for too frequent packages. */
+  readonly complete: boolean;
+}
+
+/**
+ * Builds the tree. A package is expanded where it is met first; everywhere else it is a leaf. Packages installed on
+ * purpose come first as direct dependencies, then those that nothing has led to. Too frequent packages are left out
+ * of the tree and become direct dependencies without children or purl.
+ */
+export function buildDepTree(packages: readonly OsPackage[]): DepTree {
+  const index = indexPackages(packages);
+  const frequent = frequentPackages(index);
+  const builder = new TreeBuilder(index, frequent.positions);
+  const root = children();
+  const attach = (positions: readonly number[]): void => {
+    for (const position of positions) {
+      const node = builder.expand(position);
+      if (node !== undefined) root[node.name] = node;
+    }
+  };
+  attach(index.standsFor.filter((_, entry) => packages[entry]?.autoInstalled !== true));
+  attach(index.standsFor.filter((position) => !builder.visited(position)));
+  for (const position of frequent.positions) {
+    const entry = packages[position];
+    if (entry === undefined) continue;
+    const name = fullName(entry);
+    root[name] = { name, version: entry.version, dependencies: children() };
+  }
+  return { dependencies: root, complete: frequent.complete };
+}
+
+function children(): TreeNodes {
+  return Object.create(null);
+}
+
+class TreeBuilder {
+  readonly #index: PackageIndex;
+  readonly #skip: ReadonlySet<number>;
+  readonly #visited: Uint8Array;
+  readonly #ancestors = new Set<string>();
+
+  constructor(index: PackageIndex, skip: ReadonlySet<number>) {
+    this.#index = index;
+    this.#skip = skip;
+    this.#visited = new Uint8Array(index.packages.length);
+  }
+
+  visited(position: number): boolean {
+    return this.#visited[position] === 1;
+  }
+
+  /** The package with everything below it that no earlier call has expanded; undefined when it is left out. */
+  expand(position: number): TreeNode | undefined {
+    const top = this.#node(position);
+    // An explicit stack: a package database of 100,000 packages may be one long chain.
+    const path: { readonly node: TreeNode; readonly targets: readonly number[]; next: number }[] = [];
+    const enter = (node: TreeNode, at: number): void => {
+      if (this.visited(at)) return;
+      this.#visited[at] = 1;
+      this.#ancestors.add(node.name);
+      path.push({ node, targets: this.#index.dependencies[at] ?? [], next: 0 });
+    };
+    if (top !== undefined) enter(top, position);
+    for (let frame = path.at(-1); frame !== undefined; frame = path.at(-1)) {
+      const target = frame.targets[frame.next++];
+      if (target === undefined) {
+        this.#ancestors.delete(frame.node.name);
+        path.pop();
+        continue;
+      }
+      const node = this.#node(target);
+      if (node === undefined) continue;
+      frame.node.dependencies[node.name] ??= node;
+      enter(node, target);
+    }
+    return top;
+  }
+
+  #node(position: number): TreeNode | undefined {
+    const entry = this.#index.packages[position];
+    if (entry === undefined || this.#skip.has(this.#index.standsFor[position] ?? position)) return undefined;
+    const name = fullName(entry);
+    if (this.#ancestors.has(name)) return undefined;
+    const purl = entry.purl ? { purl: entry.purl } : {};
+    return { name, version: entry.version, ...purl, dependencies: children() };
+  }
+}

@@ -1,0 +1,55 @@
+/**
+ * Outpost's own JSON report; docs/FORMATS.md is its specification.
+ *
+ * @module
+ */
+import type { ScanReport } from "../core/ports.ts";
+import type { Problem } from "../core/types.ts";
+import type { ResultFormat } from "./format.ts";
+import { type ReportedPackage, reportedPackages, reportedPlatform } from "./packages.ts";
+
+/** Version of {@link JsonReport}: raised when a field changes its meaning or goes away, not when one is added. */
+export const JSON_REPORT_VERSION = 1;
+
+/** The report. Every field is always there; what is unknown is null. */
+export interface JsonReport {
+  readonly schemaVersion: typeof JSON_REPORT_VERSION;
+  readonly image: string;
+  /** `partial` when `problems` names something that could not be read: the package list may then be too short. */
+  readonly status: "success" | "partial";
+  readonly digests: { readonly manifest: string | null; readonly index: string | null; readonly config: string };
+  /** `os/architecture`. */
+  readonly platform: string | null;
+  readonly os: { readonly name: string; readonly version: string; readonly prettyName: string };
+  /** Sorted by type, name and version. */
+  readonly packages: readonly ReportedPackage[];
+  readonly problems: readonly Problem[];
+}
+
+/** Makes the report of a scan. */
+export function jsonReport(report: ScanReport): JsonReport {
+  const { name, version, prettyName } = report.os.release;
+  return {
+    schemaVersion: JSON_REPORT_VERSION,
+    image: report.imageName,
+    status: report.status,
+    digests: {
+      manifest: report.digests.manifest ?? null,
+      index: report.digests.index ?? null,
+      config: report.configDigest,
+    },
+    platform: reportedPlatform(report) ?? null,
+    os: { name, version, prettyName },
+    packages: reportedPackages(report),
+    problems: report.problems.map(({ code, subject, message }) => ({ code, subject, message })),
+  };
+}
+
+/** The report as indented JSON. */
+export const json = {
+  name: "json",
+  mediaType: "application/json",
+  render(report: ScanReport): string {
+    return `${JSON.stringify(jsonReport(report), null, 2)}\n`;
+  },
+} as const satisfies ResultFormat;

@@ -1,0 +1,30 @@
+/**
+ * Result formats: what a scan found, written for Snyk, for programs and for people.
+ *
+ * A new format is one file and one row in {@link FORMATS}.
+ *
+ * @module
+ */
+import type { ResultFormat } from "./format.ts";
+import { json } from "./json.ts";
+import { snyk } from "./snyk.ts";
+import { table } from "./table.ts";
+
+export type { RenderOptions, ResultFormat } from "./format.ts";
+export { buildScanResults, PLUGIN_VERSION } from "./snyk.ts";
+
+/** Every format, by the name that `--format` takes. */
+export const FORMATS = { table, snyk, json } as const satisfies Readonly<Record<string, ResultFormat>>;
+
+/** Name of a format. */
+export type FormatName = keyof typeof FORMATS;
+
+/** Whether the text names a format. */
+export function isFormatName(text: string): text is FormatName {
+  return Object.hasOwn(FORMATS, text);
+}
+
+/** The format of that name. */
+export function formatOf(name: FormatName): ResultFormat {
+  return FORMATS[name];
+}

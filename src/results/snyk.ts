@@ -1,0 +1,88 @@
+/**
+ * Snyk's ScanResult, as snyk-docker-plugin makes it (scan-semantics §1).
+ *
+ * @module
+ */
+import type { ScanFact, ScanInput, ScanReport, ScanResult } from "../core/ports.ts";
+import { buildDepGraph } from "./dep_graph.ts";
+import { buildDepTree } from "./dep_tree.ts";
+import { configFacts, fact } from "./facts.ts";
+import type { ResultFormat } from "./format.ts";
+import { imageNames, ociDistributionMetadata, rootPackage } from "./image_names.ts";
+import { provenanceMetadata } from "./provenance.ts";
+import { truncateFacts } from "./truncate.ts";
+import { attributePackages, userInstructions } from "./user_instructions.ts";
+
+/**
+ * Value of the pluginVersion fact: the version of snyk-docker-plugin whose results these are equal to. Snyk's side
+ * reads results by it, so it names the semantics, not this program.
+ */
+export const PLUGIN_VERSION = "9.20.2";
+
+/**
+ * Builds the ScanResults of an image: the operating system's comes first, whatever was found.
+ *
+ * @throws {OutpostError} REFERENCE_INVALID if `imageName` is given as a name but is not an image reference.
+ */
+export function buildScanResults(input: ScanInput): ScanResult[] {
+  const { image, os } = input;
+  const { config } = image;
+  const platform = config.os && config.architecture ? `${config.os}/${config.architecture}` : undefined;
+  const type = os.packages.packages.length > 0 ? os.packages.type : "linux";
+  const root = rootPackage(input.imageName);
+  const tree = buildDepTree(os.packages.packages);
+  const instructions = userInstructions(config.history ?? []);
+  attributePackages(tree.dependencies, instructions.dockerfilePackages);
+  const depGraph = buildDepGraph({
+    root,
+    pkgManager: type,
+    repository: `${os.release.name}:${os.release.version}`,
+    dependencies: tree.dependencies,
+  });
+  const layers = image.layers.map((layer) => layer.name);
+  const provenance = provenanceMetadata(input.attestations);
+  const facts: ScanFact[] = [
+    { type: "depGraph", data: depGraph },
+    ...fact("imageId", image.configDigest),
+    ...fact("imageLayers", layers, layers.length),
+    ...configFacts(config),
+    ...fact("imageOsReleasePrettyName", os.release.prettyName),
+    ...fact("autoDetectedUserInstructions", instructions, Object.keys(instructions.dockerfilePackages).length),
+    ...nameFacts(input),
+    ...fact("provenanceMetadata", provenance, provenance.length),
+    ...fact("platform", platform),
+    { type: "pluginVersion", data: PLUGIN_VERSION },
+  ];
+  return [{
+    facts: truncateFacts(facts),
+    target: { image: root.name },
+    identity: { type, ...(platform === undefined ? {} : { args: { platform } }) },
+  }];
+}
+
+/**
+ * imageNames and ociDistributionMetadata. The digests count only for an image that a registry delivered: those of an
+ * archive's manifests say nothing about where it can be pulled.
+ */
+function nameFacts({ imageName, imageNameIsFile, image }: ScanInput): readonly ScanFact[] {
+  if (imageNameIsFile === true) return [];
+  const digests = image.source === "registry" ? image.digests : {};
+  return [
+    ...fact("imageNames", { names: imageNames(imageName, digests) }),
+    ...fact("ociDistributionMetadata", ociDistributionMetadata(imageName, digests)),
+  ];
+}
+
+/** The JSON array of ScanResults, and nothing else. */
+export const snyk = {
+  name: "snyk",
+  mediaType: "application/json",
+  /** One result at a time, so that only one is in memory as text. */
+  *render({ scanResults }: ScanReport): Generator<string> {
+    yield "[";
+    for (const [index, result] of scanResults.entries()) {
+      yield `${index === 0 ? "" : ","}${JSON.stringify(result)}`;
+    }
+    yield "]\n";
+  },
+} as const satisfies ResultFormat;
