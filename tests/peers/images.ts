@@ -35,7 +35,7 @@ export async function uploadImage(
   tags: readonly string[],
   content: BuiltContent,
 ): Promise<void> {
-  const api = await registryApi(registry, repository);
+  const api = await openRepository(registry, repository);
   const manifests = new Set(content.manifests.map((manifest) => manifest.digest));
   try {
     for (const [digest, bytes] of content.blobs) {
@@ -59,7 +59,7 @@ export async function tagImage(
   tags: readonly string[],
   content: BuiltContent,
 ): Promise<void> {
-  const api = await registryApi(registry, repository);
+  const api = await openRepository(registry, repository);
   try {
     const { mediaType, digest } = content.descriptor;
     for (const tag of tags) await api.manifest(tag, mediaType, bytesOf(content, digest));
@@ -74,20 +74,25 @@ export function blobFile(registry: DockerRegistry, digest: Digest): string {
   return `${registry.storage}/docker/registry/v2/blobs/sha256/${hex.slice(0, 2)}/${hex}/data`;
 }
 
-interface RegistryApi {
+/** The writing side of one repository's HTTP API. */
+export interface RepositoryUpload {
+  /** A monolithic upload. */
   blob(digest: Digest, bytes: Uint8Array<ArrayBuffer>): Promise<void>;
+  /** A streamed upload: `digest` is asked for when the body has been read to its end. */
+  stream(body: ReadableStream<Uint8Array<ArrayBuffer>>, digest: () => Digest): Promise<void>;
   manifest(reference: string, mediaType: string, bytes: Uint8Array<ArrayBuffer>): Promise<void>;
   close(): void;
 }
 
-async function registryApi(registry: DockerRegistry, repository: string): Promise<RegistryApi> {
+/** Opens a repository for uploads; close it. Every method throws when the registry answers an error. */
+export async function openRepository(registry: DockerRegistry, repository: string): Promise<RepositoryUpload> {
   const authorization = await authorize(registry, `repository:${repository}:pull,push`);
   const client = registry.caPem === undefined ? undefined : Deno.createHttpClient({ caCerts: [registry.caPem] });
   const send = async (
     url: string | URL,
     method: string,
     type?: string,
-    body?: Uint8Array<ArrayBuffer>,
+    body?: Uint8Array<ArrayBuffer> | ReadableStream<Uint8Array<ArrayBuffer>>,
   ): Promise<Response> => {
     const headers = {
       ...(authorization === undefined ? {} : { authorization }),
@@ -110,6 +115,14 @@ async function registryApi(registry: DockerRegistry, repository: string): Promis
       const target = new URL(started.headers.get("location") ?? "", base);
       target.searchParams.set("digest", digest);
       await send(target, "PUT", "application/octet-stream", bytes);
+    },
+    stream: async (body, digest) => {
+      const started = await send(`${base}/blobs/uploads/`, "POST");
+      const target = new URL(started.headers.get("location") ?? "", base);
+      const written = await send(target, "PATCH", "application/octet-stream", body);
+      const last = new URL(written.headers.get("location") ?? "", base);
+      last.searchParams.set("digest", digest());
+      await send(last, "PUT", "application/octet-stream");
     },
     manifest: async (reference, mediaType, bytes) => {
       await send(`${base}/manifests/${reference}`, "PUT", mediaType, bytes);
