@@ -45,6 +45,8 @@ export const LIMITS = {
   layerLinkBytes: 32 * MiB,
   /** Paths (directories included) of one merged view: ten times the largest that we have seen; about 200 bytes each. */
   viewPaths: 500_000,
+  /** Characters of all paths of one merged view together: a hundred for each of 400,000; deep trees repeat their parents. */
+  viewPathChars: 40_000_000,
   /** Problems told per layer: a hostile layer could have one per entry. */
   layerProblems: 100,
   /** Links followed for one path, as Linux' own bound. */

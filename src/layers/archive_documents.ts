@@ -60,11 +60,22 @@ export function parseManifestOrIndex(what: string, value: unknown): ManifestDocu
   };
 }
 
-/** Checks an image configuration, whose every member is optional. */
+/**
+ * Checks an image configuration. Every member is optional; one whose type is wrong is left out, as if it were absent.
+ *
+ * @throws {OutpostError} ARCHIVE_INVALID when it is no object.
+ */
 export function parseConfig(what: string, value: unknown): ImageConfig {
   if (!isRecord(value)) throw invalidArchive(`${what} is no image configuration`);
-  return value as ImageConfig;
+  const members = Object.entries(value).filter(([name, member]) => {
+    if (TEXT_MEMBERS.has(name)) return typeof member === "string";
+    if (name === "config" || name === "rootfs") return member === null || isRecord(member);
+    return name !== "history" || member === null || (Array.isArray(member) && member.every(isRecord));
+  });
+  return Object.fromEntries(members);
 }
+
+const TEXT_MEMBERS: ReadonlySet<string> = new Set(["created", "architecture", "os", "variant"]);
 
 /**
  * The digests of the uncompressed layers; undefined unless there is one for each layer.

@@ -1,4 +1,5 @@
 import { gzipSync } from "node:zlib";
+import fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import {
   bytesOf,
@@ -13,9 +14,11 @@ import {
   signal,
 } from "../../tests/fakes/archives.ts";
 import { MemoryFile } from "../../tests/fakes/files.ts";
+import { peerPath, peersAvailable } from "../../tests/peers/mod.ts";
+import { OutpostError } from "../core/errors.ts";
 import { LIMITS } from "../core/limits.ts";
 import type { LayerHandle } from "../core/ports.ts";
-import { buildImage, type BuiltImage, dockerArchive, sha256Digest } from "../lib/oci_builder.ts";
+import { buildImage, buildIndex, type BuiltImage, dockerArchive, sha256Digest } from "../lib/oci_builder.ts";
 import { writeTar } from "../lib/tar_writer.ts";
 import { openArchive } from "./archive.ts";
 
@@ -85,6 +88,87 @@ describe("openArchive() of what is no image archive", () => {
     ]);
     const large = writeTar([{ path: "manifest.json", content: new Uint8Array(LIMITS.manifestBytes + 1) }]);
     expect((await failure(open(large))).code).toBe("LIMIT_EXCEEDED");
+  });
+});
+
+describe("openArchive() of anything", () => {
+  /** Opens and reads everything; whatever goes wrong must be an error of the closed set. */
+  async function exercise(bytes: Uint8Array): Promise<void> {
+    try {
+      const handle = await open(bytes);
+      await handle.attestations(signal);
+      await layerDigests(handle);
+    } catch (error) {
+      if (!(error instanceof OutpostError) || error.code === "INTERNAL") throw error;
+    }
+  }
+
+  it("fails in a known way, or not at all, when bytes are changed", async () => {
+    const built = image();
+    const archives = [
+      dockerArchive([{ content: built, names: ["a:1"] }]),
+      writeTar(oci(buildIndex([built, image("y")]))),
+    ];
+    const subjects = [...archives, ...archives.map((bytes) => new Uint8Array(gzipSync(bytes)))];
+    const change = fc.tuple(fc.nat(), fc.nat(255));
+    await fc.assert(
+      fc.asyncProperty(
+        fc.constantFrom(...subjects),
+        fc.array(change, { minLength: 1, maxLength: 8 }),
+        async (subject, changes) => {
+          const bytes = subject.slice();
+          for (const [at, value] of changes) bytes[at % bytes.length] = value;
+          await exercise(bytes);
+        },
+      ),
+      { numRuns: 1500, seed: 5 },
+    );
+  });
+
+  it("fails in a known way, or not at all, whatever the documents say", async () => {
+    const known = fc.constantFrom(
+      "Config",
+      "Layers",
+      "config",
+      "layers",
+      "manifests",
+      "digest",
+      "size",
+      "mediaType",
+      "platform",
+      "os",
+      "architecture",
+      "annotations",
+      "rootfs",
+      "diff_ids",
+      "history",
+      "urls",
+    );
+    const { value } = fc.letrec((tie) => ({
+      value: fc.oneof(
+        { maxDepth: 4 },
+        fc.jsonValue({ maxDepth: 1 }),
+        fc.array(tie("value"), { maxLength: 3 }),
+        fc.dictionary(known, tie("value"), { maxKeys: 6 }),
+      ),
+    }));
+    await fc.assert(
+      fc.asyncProperty(value, value, async (document, config) => {
+        const text = encode(config);
+        const name = `${sha256Digest(text).slice(7)}.json`;
+        const manifest = encode([{ Config: name, Layers: [] }]);
+        await exercise(writeTar([{ path: name, content: text }, { path: "manifest.json", content: manifest }]));
+        await exercise(writeTar([{ path: "manifest.json", content: encode(document) }]));
+        await exercise(writeTar([{ path: "index.json", content: encode(document) }]));
+        const bytes = encode(document);
+        const entry = { mediaType: "", digest: sha256Digest(bytes), size: bytes.length };
+        await exercise(writeTar([
+          { path: "index.json", content: encode({ manifests: [entry] }) },
+          { path: `blobs/sha256/${entry.digest.slice(7)}`, content: bytes },
+        ]));
+      }),
+      { numRuns: 500, seed: 5 },
+    );
   });
 });
 
@@ -160,13 +244,11 @@ describe("openArchive() and its file", () => {
 });
 
 async function skopeo(args: readonly string[]): Promise<boolean> {
-  const command = new Deno.Command("skopeo", { args: [...args], stdout: "null", stderr: "null" });
-  return await command.output().then(({ success }) => success, () => false);
+  const command = new Deno.Command(peerPath("skopeo"), { args: [...args], stdout: "null", stderr: "null" });
+  return (await command.output()).success;
 }
 
-const HAVE_SKOPEO = await skopeo(["--version"]);
-
-describe.skipIf(!HAVE_SKOPEO)("openArchive() of what skopeo writes", () => {
+describe.skipIf(!peersAvailable("skopeo"))("openArchive() of what skopeo writes", () => {
   let scratch = "";
   beforeEach(async () => {
     scratch = await Deno.makeTempDir();

@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { facts, layer, listed, text } from "../../tests/fakes/layer_facts.ts";
+import { peerPath, peersAvailable } from "../../tests/peers/mod.ts";
 import type { LayerEntry, LayerFacts } from "../core/types.ts";
 import { buildImage, ociLayout } from "../lib/oci_builder.ts";
 import type { TarMember } from "../lib/tar_writer.ts";
@@ -109,12 +110,15 @@ async function readTree(root: string, below = ""): Promise<string[]> {
 }
 
 async function umoci(args: readonly string[]): Promise<{ readonly ok: boolean; readonly message: string }> {
-  const { success, stderr } = await new Deno.Command("umoci", { args: [...args], stdout: "null", stderr: "piped" })
+  const { success, stderr } = await new Deno.Command(peerPath("umoci"), {
+    args: [...args],
+    stdout: "null",
+    stderr: "piped",
+  })
     .output();
   return { ok: success, message: new TextDecoder().decode(stderr) };
 }
 
-const HAVE_UMOCI = await umoci(["--version"]).then(({ ok }) => ok && Deno.uid() === 0, () => false);
 const f = (path: string, content: string): TarMember => ({ path, content });
 const l = (path: string, target: string): TarMember => ({ path, target, kind: "symlink" });
 const h = (path: string, target: string): TarMember => ({ path, target, kind: "hardlink" });
@@ -177,7 +181,7 @@ const layersArbitrary = fc.array(
   { minLength: 2, maxLength: 4 },
 );
 
-describe.skipIf(!HAVE_UMOCI)("assembleLayers() against umoci unpack", () => {
+describe.skipIf(!peersAvailable("umoci"))("assembleLayers() against umoci unpack", () => {
   let scratch = "";
   beforeEach(async () => {
     scratch = await Deno.makeTempDir();
@@ -193,7 +197,13 @@ describe.skipIf(!HAVE_UMOCI)("assembleLayers() against umoci unpack", () => {
       const { content: data } = file;
       await Deno.writeFile(`${layout}/${file.path}`, typeof data === "string" ? new TextEncoder().encode(data) : data);
     }
-    const { ok, message } = await umoci(["unpack", "--image", `${layout}:t`, `${layout}-out`]);
+    const { ok, message } = await umoci([
+      "unpack",
+      ...(Deno.uid() === 0 ? [] : ["--rootless"]),
+      "--image",
+      `${layout}:t`,
+      `${layout}-out`,
+    ]);
     return ok ? await readTree(`${layout}-out/rootfs`) : message;
   }
 

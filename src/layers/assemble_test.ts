@@ -71,11 +71,17 @@ describe("assembleLayers()", () => {
   });
 
   it("refuses an image with more paths than it may keep", () => {
-    const deep = Array.from(
-      { length: LIMITS.viewPaths / 250 + 1 },
-      (_, i) => `${i}/${"x/".repeat(249)}f=`,
+    const wide = facts(
+      Array.from({ length: LIMITS.viewPaths + 1 }, (_, i) => ({ kind: "symlink", path: String(i), target: "t" })),
     );
-    expect(() => assembleLayers([layer(...deep)])).toThrow("Cannot merge the layers of the image");
+    expect(() => assembleLayers([wide])).toThrow("more than 500000 paths that matter");
+    const deep = Array.from({ length: 100 }, (_, i) => `${i}/${"x/".repeat(1000)}f=`);
+    expect(() => assembleLayers([layer(...deep)])).toThrow("more than 40000000 characters");
+    const chained = Array.from(
+      { length: 3 },
+      (_, i) => [`l${i}/${"d/".repeat(1000)}x=`, `l${i + 1} -> l${i}/${"d/".repeat(1000)}.`],
+    );
+    expect(() => assembleLayers([layer(...chained.flat())])).toThrow("a path is longer than 4096 characters");
   });
 
   it("does work in proportion to its input, not to whiteouts × files", () => {

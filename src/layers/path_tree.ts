@@ -73,6 +73,7 @@ interface Budget {
 export class PathTree {
   readonly #root = new PathNode(undefined, "");
   readonly #byHash = new Map<number, PathNode>();
+  #characters = 0;
 
   /** All nodes that hold something, in no useful order. */
   *contents(): Generator<PathNode> {
@@ -186,11 +187,14 @@ export class PathTree {
 
   #add(parent: PathNode, name: string): PathNode {
     const node = new PathNode(parent, name);
-    if (this.#byHash.size >= LIMITS.viewPaths || node.path.length > LIMITS.pathBytes) {
-      const bound = node.path.length > LIMITS.pathBytes
-        ? `a path is longer than ${LIMITS.pathBytes} characters`
-        : `it has more than ${LIMITS.viewPaths} paths that matter`;
-      throw new OutpostError("LIMIT_EXCEEDED", `Cannot merge the layers of the image: ${bound}`);
+    const length = node.path.length;
+    if (length > LIMITS.pathBytes) throw tooLarge(`a path is longer than ${LIMITS.pathBytes} characters`);
+    if (this.#byHash.size >= LIMITS.viewPaths) {
+      throw tooLarge(`it has more than ${LIMITS.viewPaths} paths that matter`);
+    }
+    this.#characters += length;
+    if (this.#characters > LIMITS.viewPathChars) {
+      throw tooLarge(`its paths that matter have more than ${LIMITS.viewPathChars} characters`);
     }
     parent.children ??= new Map();
     parent.children.set(name, node);
@@ -202,6 +206,7 @@ export class PathTree {
     node.parent.children?.delete(node.name);
     const doomed = [node];
     for (let next = doomed.pop(); next !== undefined; next = doomed.pop()) {
+      this.#characters -= next.path.length;
       if (this.#byHash.get(next.hash) === next) this.#byHash.delete(next.hash);
       if (next.children !== undefined) { for (const child of next.children.values()) doomed.push(child); }
     }
@@ -210,6 +215,10 @@ export class PathTree {
   #removeChildren(node: PathNode): void {
     for (const child of [...(node.children?.values() ?? [])]) this.#remove(child);
   }
+}
+
+function tooLarge(bound: string): OutpostError {
+  return new OutpostError("LIMIT_EXCEEDED", `Cannot merge the layers of the image: ${bound}`);
 }
 
 function newBudget(): Budget {
