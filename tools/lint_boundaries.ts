@@ -39,7 +39,8 @@ function folderOf(path: string): string | undefined {
   const at = path.lastIndexOf("/src/");
   if (at < 0) return undefined;
   const rest = path.slice(at + 5);
-  return rest.includes("/") ? rest.slice(0, rest.indexOf("/")) : rest === "main.ts" ? "main" : undefined;
+  // Files directly in src/ are the composition root.
+  return rest.includes("/") ? rest.slice(0, rest.indexOf("/")) : "main";
 }
 
 function floorOf(folder: string): number {
@@ -109,14 +110,15 @@ const plugin: Deno.lint.Plugin = {
           MemberExpression(node): void {
             if (node.object.type !== "Identifier" || node.property.type !== "Identifier") return;
             const name = `${node.object.name}.${node.property.name}`;
-            const instead = AMBIENT[name];
+            const instead = Object.hasOwn(AMBIENT, name) ? AMBIENT[name] : undefined;
             if (instead !== undefined) context.report({ node, message: `No ${name} below main`, hint: instead });
           },
           CallExpression(node): void {
             if (node.callee.type !== "Identifier") return;
-            const instead = AMBIENT_CALLS[node.callee.name];
+            const { name } = node.callee;
+            const instead = Object.hasOwn(AMBIENT_CALLS, name) ? AMBIENT_CALLS[name] : undefined;
             if (instead !== undefined) {
-              context.report({ node, message: `No ${node.callee.name}() below main`, hint: instead });
+              context.report({ node, message: `No ${name}() below main`, hint: instead });
             }
           },
         };

@@ -37,5 +37,6 @@ describe("the lint plug-in", () => {
     expect(Deno.lint.runPlugin(plugin, "/p/src/net/a.ts", source)).toHaveLength(2);
     expect(Deno.lint.runPlugin(plugin, "/p/src/main.ts", source)).toHaveLength(0);
     expect(Deno.lint.runPlugin(plugin, "/p/src/net/a_test.ts", source)).toHaveLength(0);
+    expect(Deno.lint.runPlugin(plugin, "/p/src/net/a.ts", "valueOf(); toString();")).toHaveLength(0);
   });
 });

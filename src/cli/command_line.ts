@@ -4,7 +4,7 @@
  * @module
  */
 import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
-import { OutpostError, toOutpostError } from "../core/errors.ts";
+import { type OutpostError, toOutpostError } from "../core/errors.ts";
 import { Secret } from "../lib/secret.ts";
 import { FORMATS } from "../results/mod.ts";
 import { type CommandContext, EXIT } from "./context.ts";
@@ -45,7 +45,9 @@ export async function runCommandLine(context: CommandContext, args: readonly str
 
 /** An error as a person reads it. */
 function explain(error: OutpostError): string {
-  const internal = error.code === "INTERNAL" && error.cause instanceof Error ? `\n${error.cause.stack ?? error.cause.message}` : "";
+  const internal = error.code === "INTERNAL" && error.cause instanceof Error
+    ? `\n${error.cause.stack ?? error.cause.message}`
+    : "";
   return `error: ${error.message}${internal}\n${error.hint === undefined ? "" : `       ${error.hint}\n`}`;
 }
 

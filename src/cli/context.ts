@@ -4,18 +4,10 @@
  * @module
  */
 import type { Config } from "../config/load.ts";
-import type {
-  Clock,
-  ImageHandle,
-  LayerEngine,
-  Logger,
-  Registry,
-  RegistryCredentials,
-  RegistryProvider,
-  ValidationReport,
-} from "../core/ports.ts";
+import type { Clock, ImageHandle, LayerEngine, Logger, RegistryCredentials, RegistryProvider } from "../core/ports.ts";
 import type { Platform } from "../core/types.ts";
 import type { Secret } from "../lib/secret.ts";
+import type { ArchiveLocation } from "./source.ts";
 
 /** Exit codes, the same for every command (README "Exit codes"). */
 export const EXIT = {
@@ -51,8 +43,13 @@ export interface CommandWorld {
   pathExists(path: string): Promise<boolean>;
   /** Serves HTTP on a free loopback port. */
   listen(handler: (request: Request) => Response | Promise<Response>): Promise<LocalServer>;
-  /** Fetches a URL on this machine, for the health check of a container. */
-  fetchLocal(url: string, signal: AbortSignal): Promise<Response>;
+  /** Fetches from a server on this machine. */
+  fetchLocal(request: string | Request, signal: AbortSignal): Promise<Response>;
+  upgradeWebSocket(request: Request): { readonly socket: WebSocket; readonly response: Response };
+  /** A fresh random UUID. */
+  newId(): string;
+  /** For parts whose lines nobody wants to see. */
+  readonly silentLogger: Logger;
 }
 
 /** A server of {@link CommandWorld.listen}. */
@@ -69,7 +66,8 @@ export interface Toolbox {
   readonly registries: RegistryProvider;
   /** The configured registry; undefined when there is none. */
   readonly credentials: RegistryCredentials | undefined;
-  openArchive(source: string, options: ArchiveOptions): Promise<ImageHandle & AsyncDisposable>;
+  /** Opens an archive; disposing closes its file. */
+  openArchive(location: ArchiveLocation, options: ArchiveOptions): Promise<ImageHandle & Disposable>;
   /** Starts the daemon and resolves when it listens. */
   startDaemon(options?: DaemonOptions): Promise<Daemon>;
   /** Asks the broker server whether it is there, with the daemon's own TLS and proxy settings. */
@@ -121,5 +119,3 @@ export interface LoginOptions {
   readonly username?: string | undefined;
   readonly password?: Secret | undefined;
 }
-
-export type { Registry, ValidationReport };

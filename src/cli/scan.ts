@@ -8,6 +8,7 @@ import { formatImageRef, parseImageRef } from "../core/image_ref.ts";
 import type { ImageHandle, RegistryCredentials, ScanReport } from "../core/ports.ts";
 import { scanImage } from "../jobs/scan_image.ts";
 import { parsePlatform } from "../lib/platform.ts";
+import type { ResultFormat } from "../results/format.ts";
 import { FORMATS } from "../results/mod.ts";
 import { type CommandContext, EXIT, type LoginOptions, type Toolbox } from "./context.ts";
 import { ScanProgress } from "./progress.ts";
@@ -65,7 +66,7 @@ async function scanSource(
       onEvent: options.quiet === true ? undefined : (event) => progress.show(event),
     });
   if (source.kind === "archive") {
-    await using image = await toolbox.openArchive(source.text, { platform, signal: world.signal });
+    using image = await toolbox.openArchive(source, { platform, signal: world.signal });
     return await scan(image, options.imageName ?? source.name, options.imageName === undefined);
   }
   const ref = parseImageRef(source.text);
@@ -102,13 +103,13 @@ function sourceCredentials(toolbox: Toolbox, host: string | undefined, options: 
 }
 
 async function writeReport({ world }: CommandContext, report: ScanReport, options: ScanOptions): Promise<void> {
-  const format = FORMATS[options.format];
+  const format: ResultFormat = FORMATS[options.format];
   const toFile = options.output !== undefined;
   const rendered = format.render(report, {
     width: toFile ? undefined : world.stdout.columns,
     color: !toFile && world.stdout.color,
   });
-  const parts = typeof rendered === "string" ? [rendered] : rendered;
+  const parts: Iterable<string> = typeof rendered === "string" ? [rendered] : rendered;
   if (options.output === undefined) {
     for (const part of parts) world.stdout.write(part);
     return;

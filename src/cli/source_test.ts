@@ -26,6 +26,15 @@ describe("parseSource()", () => {
     expect(await parseSource("oci-archive:/a/b/image.tar", exists)).toMatchObject({ name: "image.tar" });
   });
 
+  it.each([
+    ["oci:dir", "dir", undefined],
+    ["oci:/a/dir:1.0", "/a/dir", "1.0"],
+    ["oci:a:b/dir", "a:b/dir", undefined],
+    ["docker-archive:a:b.tar", "a:b.tar", undefined],
+  ])("takes %s apart", async (text, path, reference) => {
+    expect(await parseSource(text, exists)).toMatchObject({ path, reference });
+  });
+
   it("refuses an empty source", async () => {
     await expect(parseSource(" ", exists)).rejects.toThrow("empty");
   });

@@ -120,6 +120,11 @@ async function checkLive(context: CommandContext): Promise<Check> {
     if (status === 200) return { check, status: "ok", message: "connected" };
     return { check, status: "failed", message: `the daemon answered ${status}: the broker is not connected` };
   } catch {
-    return { check, status: "failed", message: `nothing answers at port ${config.port}`, hint: "Is the daemon running with this PORT?" };
+    return {
+      check,
+      status: "failed",
+      message: `nothing answers at port ${config.port}`,
+      hint: "Is the daemon running with this PORT?",
+    };
   }
 }

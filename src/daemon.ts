@@ -1,0 +1,271 @@
+/**
+ * The daemon: queue, broker client and HTTP surface joined, and the order in which they start and stop.
+ *
+ * @module
+ */
+import { type BrokerClient, type BrokerEvent, createBrokerClient, type Dispatch } from "./broker/mod.ts";
+import type { Daemon } from "./cli/context.ts";
+import type { Config } from "./config/load.ts";
+import { OutpostError } from "./core/errors.ts";
+import { LIMITS } from "./core/limits.ts";
+import type {
+  CallbackTransport,
+  Clock,
+  Fetch,
+  LayerEngine,
+  Logger,
+  RegistryCredentials,
+  RegistryProvider,
+} from "./core/ports.ts";
+import { BROKER_PROTOCOL_VERSION, VERSION } from "./core/version.ts";
+import { ScanQueue } from "./jobs/queue.ts";
+import { createScanRunner, type ScanJob } from "./jobs/scan_job.ts";
+import { withDeadline } from "./lib/deadline.ts";
+import type { Redactor } from "./lib/redact.ts";
+import { parseBrokeredCredentials } from "./registries/mod.ts";
+import { createApp } from "./server/app.ts";
+import type { AppDeps } from "./server/deps.ts";
+import type { Metrics } from "./telemetry/metrics.ts";
+
+/** What main.ts hands over. */
+export interface DaemonParts {
+  readonly config: Config;
+  readonly credentials: RegistryCredentials | undefined;
+  readonly registries: RegistryProvider;
+  readonly engine: LayerEngine;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly redactor: Redactor;
+  readonly metrics: Metrics;
+  /** Outbound requests with the operator's authorities: to the broker server, an external agent, callbacks. */
+  readonly fetch: Fetch;
+  readonly webSocket: (url: string, options: { readonly headers: Readonly<Record<string, string>> }) => WebSocket;
+  /** Value of a variable for `${NAME}`. */
+  readonly variable: (name: string) => string | undefined;
+  readonly record: AppDeps["record"];
+}
+
+/**
+ * Starts the daemon and resolves when it listens.
+ *
+ * @throws {OutpostError} CONFIG_INVALID when the port is taken or a setting cannot be used.
+ */
+export function startDaemon(parts: DaemonParts): Promise<Daemon> {
+  return new RunningDaemon(parts).start();
+}
+
+class RunningDaemon implements Daemon {
+  readonly #parts: DaemonParts;
+  readonly #broker: BrokerClient | undefined;
+  readonly #queue: ScanQueue<ScanJob>;
+  readonly #app: ReturnType<typeof createApp>;
+  #server: Deno.HttpServer<Deno.NetAddr> | undefined;
+  #stopping: Promise<void> | undefined;
+
+  constructor(parts: DaemonParts) {
+    this.#parts = parts;
+    const { config, metrics } = parts;
+    this.#broker = config.role === "agent" ? undefined : this.#createBroker();
+    const run = createScanRunner({
+      registries: parts.registries,
+      engine: parts.engine,
+      transport: this.#broker ?? directCallbacks(parts),
+      clock: parts.clock,
+      logger: parts.logger.child("scans"),
+      maxImageBytes: config.maxImageBytes,
+      onScan: (outcome, milliseconds) => {
+        metrics.scans.inc({ outcome });
+        metrics.scanSeconds.observe(milliseconds / 1000);
+      },
+      onCallback: (outcome) => metrics.callbacks.inc({ outcome }),
+    });
+    const onDepth = (depth: number): void => metrics.scanQueueDepth.set(depth);
+    this.#queue = new ScanQueue({ concurrency: config.maxActiveOperations, run, onDepth });
+    this.#app = this.#createApp();
+  }
+
+  get url(): string {
+    const { config } = this.#parts;
+    const scheme = config.tls.server === undefined ? "http" : "https";
+    const host = config.host === "0.0.0.0" || config.host === "::" ? "127.0.0.1" : config.host;
+    return `${scheme}://${host}:${this.#server?.addr.port ?? config.port}`;
+  }
+
+  async start(): Promise<this> {
+    const { config, logger } = this.#parts;
+    this.#server = this.#listen();
+    this.#broker?.start();
+    logger.info("Outpost started", {
+      version: VERSION,
+      role: config.role,
+      url: this.url,
+      server: config.brokerServerUrl.origin,
+    });
+    return await Promise.resolve(this);
+  }
+
+  async ready(signal: AbortSignal): Promise<void> {
+    await this.#broker?.ready(signal);
+  }
+
+  /** Order: no new work, running scans with their callbacks, broker requests and sockets, the listener. */
+  stop(): Promise<void> {
+    return this.#stopping ??= this.#stop();
+  }
+
+  async #stop(): Promise<void> {
+    const { clock, logger } = this.#parts;
+    const scans = expiring(clock, LIMITS.shutdownScansMs);
+    const rest = expiring(clock, LIMITS.shutdownMs);
+    try {
+      const dropped = await this.#queue.close(scans.signal);
+      for (const { id, requestId } of dropped) {
+        logger.error("Scan request dropped: the process is stopping", { id, requestId });
+      }
+      await this.#broker?.close(rest.signal);
+      await Promise.race([this.#server?.shutdown(), rest.expired]);
+    } finally {
+      await Promise.all([scans.cancel(), rest.cancel()]);
+    }
+  }
+
+  #createApp(): ReturnType<typeof createApp> {
+    const { config, clock, logger, redactor, metrics, registries, credentials, record } = this.#parts;
+    const broker = this.#broker;
+    return createApp({
+      config,
+      version: VERSION,
+      protocolVersion: BROKER_PROTOCOL_VERSION,
+      registries,
+      credentials,
+      parseCredentials: parseBrokeredCredentials,
+      queue: this.#queue,
+      broker: broker === undefined ? undefined : {
+        states: () => broker.states(),
+        rules: () => broker.rules(),
+        forward: (request, signal) => broker.callback(request, signal),
+      },
+      metrics,
+      redactor,
+      logger: logger.child("http"),
+      clock,
+      newId: () => crypto.randomUUID(),
+      stopping: () => this.#stopping !== undefined,
+      record,
+    });
+  }
+
+  #createBroker(): BrokerClient {
+    const { config, clock, logger, fetch, webSocket, variable, metrics } = this.#parts;
+    const dispatch: Dispatch = async (request, { internal }) =>
+      internal ? await this.#app.fetch(request, { internal: true }) : await fetch(request);
+    return createBrokerClient({
+      serverUrl: config.brokerServerUrl.href,
+      token: config.brokerToken?.reveal() ?? "",
+      protocolVersion: BROKER_PROTOCOL_VERSION,
+      ...(config.acceptRules === undefined ? {} : { rules: parseRules(config.acceptRules) }),
+      clock,
+      logger,
+      randomId: () => crypto.randomUUID(),
+      webSocket,
+      fetch,
+      dispatch,
+      variables: variable,
+      substituteHeaders: config.substituteHeaders,
+      substituteBodies: config.substituteBodies,
+      removeForwardedHeaders: config.removeForwardedHeaders,
+      onEvent: (event) => count(metrics, event),
+    });
+  }
+
+  #listen(): Deno.HttpServer<Deno.NetAddr> {
+    const { config, logger } = this.#parts;
+    const { host: hostname, port, tls } = config;
+    const options = { hostname, port, onListen: (): void => {}, ...(tls.server ?? {}) };
+    try {
+      return Deno.serve({
+        ...options,
+        onError: (error) => {
+          logger.error("Request failed outside the application", { error });
+          return new Response(null, { status: 500 });
+        },
+      }, async (request, info) => await this.#app.fetch(request, { remoteAddress: info.remoteAddr.hostname }));
+    } catch (cause) {
+      if (!(cause instanceof Deno.errors.AddrInUse) && !(cause instanceof Deno.errors.PermissionDenied)) throw cause;
+      const name = config.role === "agent" ? "SNYK_PORT or PORT" : "PORT";
+      throw new OutpostError("CONFIG_INVALID", `Cannot listen on ${hostname}:${port}: ${cause.message}`, {
+        hint: `Set ${name} to a free port above 1023.`,
+        cause,
+      });
+    }
+  }
+}
+
+/** Callbacks of the agent alone: a POST to the broker client, like Snyk's agent (DESIGN, "The agent's messages"). */
+function directCallbacks({ config, fetch, clock }: DaemonParts): CallbackTransport {
+  return {
+    async send({ path, body, headers, origin }, signal) {
+      const target = origin ?? config.brokerClientUrl?.origin;
+      if (target === undefined) {
+        throw new OutpostError("CONFIG_INVALID", "Cannot deliver a callback: BROKER_CLIENT_URL is not set", {
+          hint: "Set it to the URL of the broker client.",
+        });
+      }
+      const deadline = { clock, signal, ms: LIMITS.brokerAckTimeoutMs, what: `The callback to ${target}` };
+      return await withDeadline(deadline, async (limited) => {
+        const request = new Request(target + path, {
+          method: "POST",
+          headers,
+          body,
+          signal: limited,
+          redirect: "manual",
+        });
+        const response = await fetch(request).catch((cause: unknown) => {
+          throw new OutpostError("CONNECTION_FAILED", `Cannot deliver a callback to ${target}`, { cause });
+        });
+        await response.body?.cancel();
+        return { status: response.status };
+      });
+    },
+  };
+}
+
+function parseRules(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (cause) {
+    throw new OutpostError("CONFIG_INVALID", "Cannot use the accept rules: ACCEPT names a file that is not JSON", {
+      cause,
+    });
+  }
+}
+
+function count(metrics: Metrics, event: BrokerEvent): void {
+  if (event.kind === "disconnected") metrics.brokerReconnects.inc({ role: event.role });
+  if (event.kind !== "request") return;
+  metrics.brokerRequests.inc({ outcome: event.allowed ? event.outcome : "blocked" });
+  metrics.brokerRequestSeconds.observe(event.ms / 1000);
+}
+
+interface Expiring {
+  readonly signal: AbortSignal;
+  readonly expired: Promise<void>;
+  cancel(): Promise<void>;
+}
+
+function expiring(clock: Clock, ms: number): Expiring {
+  const stop = new AbortController();
+  const done = new AbortController();
+  const expired = clock.sleep(ms, stop.signal).then(() =>
+    done.abort(new OutpostError("CANCELLED", "The process is stopping"))
+  );
+  const settled = expired.catch(() => {});
+  return {
+    signal: done.signal,
+    expired: expired.catch(() => new Promise<void>(() => {})),
+    cancel: async () => {
+      stop.abort();
+      await settled;
+    },
+  };
+}

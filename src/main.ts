@@ -1,0 +1,197 @@
+/**
+ * The composition root: reads the configuration, builds every object once, runs one command.
+ *
+ * @module
+ */
+import { ANALYZERS_VERSION, WANTED } from "./analyzers/mod.ts";
+import { runCommandLine } from "./cli/command_line.ts";
+import type { ArchiveOptions, CommandContext, CommandWorld, Toolbox, ToolboxOptions } from "./cli/context.ts";
+import type { ArchiveLocation } from "./cli/source.ts";
+import { type Config, loadConfig, type RegistryConfig } from "./config/load.ts";
+import { OutpostError } from "./core/errors.ts";
+import { LIMITS } from "./core/limits.ts";
+import type { Fetch, ImageHandle, Logger, RegistryCredentials } from "./core/ports.ts";
+import { VERSION } from "./core/version.ts";
+import { startDaemon } from "./daemon.ts";
+import { openArchive } from "./layers/archive.ts";
+import { createLayerEngine } from "./layers/engine.ts";
+import { withDeadline } from "./lib/deadline.ts";
+import { Redactor } from "./lib/redact.ts";
+import { classifyTransportError } from "./net/classify.ts";
+import { createDenoTransport } from "./net/deno_transport.ts";
+import { parseCertificates } from "./net/tls.ts";
+import {
+  configuredCredentials,
+  createRegistryProvider,
+  encodeCredentials,
+  type RegistryOptions,
+} from "./registries/mod.ts";
+import { createLogger } from "./telemetry/log.ts";
+import { Metrics } from "./telemetry/metrics.ts";
+import { createWorld, openDirectory, openFile, signalsOfProcess, systemClock } from "./world.ts";
+
+/** Runs the command line of this process; returns the exit code. */
+export async function main(args: readonly string[]): Promise<number> {
+  using signals = signalsOfProcess();
+  const world = createWorld(signals.signal);
+  const context: CommandContext = {
+    world,
+    toolbox: (overrides, options) => createToolbox(world, overrides, options),
+  };
+  return await runCommandLine(context, args);
+}
+
+/**
+ * Reads the configuration and builds the objects that commands share.
+ *
+ * @throws {ConfigError} with every problem.
+ */
+export async function createToolbox(
+  world: CommandWorld,
+  overrides: Readonly<Record<string, string>> = {},
+  options: ToolboxOptions = {},
+): Promise<Toolbox> {
+  const env = options.isolated === true ? overrides : { ...Deno.env.toObject(), ...overrides };
+  const config = await loadConfig({ env, readFile: world.readTextFile });
+  const redactor = new Redactor();
+  for (const secret of config.secrets) redactor.add(secret);
+  const logger = makeLogger(world, config, redactor, options);
+  const credentials = readCredentials(config.registry);
+  redactor.add(credentials?.password);
+  const encoded = credentials === undefined ? undefined : encodeCredentials(credentials);
+  redactor.add(encoded);
+  const metrics = new Metrics({ version: VERSION, deno: Deno.version.deno }, () => Deno.memoryUsage().rss);
+  const transport = createDenoTransport({
+    fetch: (request, init) => fetch(request, init),
+    createHttpClient: Deno.createHttpClient,
+  });
+  const caCerts = config.tls.caCerts.flatMap((pem) => parseCertificates(pem, "CA_CERT"));
+  const outbound = transport.open({ caCerts });
+  const socketClient = caCerts.length === 0 ? undefined : Deno.createHttpClient({ caCerts });
+  const registries = createRegistryProvider({
+    transport,
+    clock: systemClock,
+    logger: logger.child("registry"),
+    options: registryOptions(config, caCerts),
+  });
+  const engine = createLayerEngine({ patterns: WANTED, version: ANALYZERS_VERSION });
+  const variable = (name: string): string | undefined =>
+    config.variable(name) ?? (name === "CR_CREDENTIALS" ? encoded : undefined);
+  return {
+    config,
+    logger,
+    engine,
+    registries,
+    credentials,
+    openArchive: openLocation,
+    startDaemon: () =>
+      startDaemon({
+        config,
+        credentials,
+        registries,
+        engine,
+        clock: systemClock,
+        logger,
+        redactor,
+        metrics,
+        fetch: outbound.fetch,
+        webSocket: (url, { headers }) =>
+          new WebSocket(url, {
+            headers: { ...headers },
+            ...(socketClient === undefined ? {} : { client: socketClient }),
+          }),
+        variable,
+        record: recorder(config, redactor),
+      }),
+    checkBrokerServer: (signal) => checkBrokerServer(config, outbound.fetch, signal),
+    redact: (text) => redactor.text(text),
+    close: () => {
+      registries.close();
+      outbound.close();
+      socketClient?.close();
+      return Promise.resolve();
+    },
+  };
+}
+
+function makeLogger(world: CommandWorld, config: Config, redactor: Redactor, options: ToolboxOptions): Logger {
+  const { stderr } = world;
+  return createLogger({
+    level: config.logLevel,
+    debug: config.debug,
+    form: options.log === undefined && !stderr.isTerminal ? "json" : "plain",
+    redactor,
+    clock: systemClock,
+    write: options.log ?? ((line) => stderr.write(`${line}\n`)),
+  });
+}
+
+function readCredentials(registry: RegistryConfig | undefined): RegistryCredentials | undefined {
+  if (registry === undefined) return undefined;
+  const { username, password, token, externalId, credentials, ...rest } = registry;
+  return configuredCredentials({
+    ...rest,
+    username: username?.reveal(),
+    password: password?.reveal(),
+    token: token?.reveal(),
+    externalId: externalId?.reveal(),
+    credentials: credentials?.reveal(),
+  });
+}
+
+function registryOptions(config: Config, caCerts: readonly string[]): RegistryOptions {
+  const own = config.tls.registryCaCerts.flatMap((pem) => parseCertificates(pem, "CR_CA_FILE"));
+  return {
+    caCerts: [...caCerts, ...own],
+    clientCertificate: config.tls.registryClientCert,
+    authHosts: config.authHosts,
+    userAgent: `Outpost/${VERSION}`,
+  };
+}
+
+async function openLocation(location: ArchiveLocation, options: ArchiveOptions): Promise<ImageHandle & Disposable> {
+  const { path, form, reference } = location;
+  const found = await Deno.stat(path).catch((cause: unknown) => {
+    throw new OutpostError("ARCHIVE_INVALID", `Cannot open ${path}: there is no such file or directory`, {
+      hint: "For an image in a registry, write registry:host/repository:tag.",
+      cause,
+    });
+  });
+  if (found.isDirectory) {
+    const directory = openDirectory(path);
+    const image = await openArchive({ kind: "directory", directory }, { ...options, reference });
+    return Object.assign(image, { [Symbol.dispose]: () => {} });
+  }
+  const file = await openFile(path);
+  try {
+    const image = await openArchive({ kind: "file", file, format: form }, { ...options, reference });
+    return Object.assign(image, { [Symbol.dispose]: () => file.close() });
+  } catch (error) {
+    file.close();
+    throw error;
+  }
+}
+
+async function checkBrokerServer(config: Config, outbound: Fetch, signal: AbortSignal): Promise<{ status: number }> {
+  const url = new URL("/healthcheck", config.brokerServerUrl);
+  const deadline = { clock: systemClock, ms: LIMITS.connectTimeoutMs, what: `${url.host}`, signal };
+  return await withDeadline(deadline, async (limited) => {
+    try {
+      const response = await outbound(new Request(url, { signal: limited, redirect: "manual" }));
+      await response.body?.cancel();
+      return { status: response.status };
+    } catch (error) {
+      limited.throwIfAborted();
+      throw classifyTransportError(error, url);
+    }
+  });
+}
+
+function recorder(
+  config: Config,
+  redactor: Redactor,
+): ((name: string, exchange: unknown) => Promise<void>) | undefined {
+  const directory = config.recordDir;
+  if (directory === undefined) return undefined;
+  return (name, exchange) => Deno.writeTextFile(`${directory}/${name}`, redactor.json(exchange), { mode: 0o600 });
+}

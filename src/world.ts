@@ -1,0 +1,137 @@
+/**
+ * The edge to Deno: terminals, files, signals, sockets and time, in the shapes that the rest of the program takes.
+ *
+ * @module
+ */
+import type { CommandWorld, LocalServer, TextOutput } from "./cli/context.ts";
+import type { Clock, FileDirectory, Logger, RandomAccess } from "./core/ports.ts";
+import { VERSION } from "./core/version.ts";
+
+/** Exit code when a second signal cuts the stopping short (128 + SIGINT). */
+const FORCED_EXIT = 130;
+
+/** The machine's clock. */
+export const systemClock: Clock = {
+  now: () => Date.now(),
+  random: () => Math.random(),
+  sleep: (ms, signal) =>
+    new Promise((resolve, reject) => {
+      if (signal?.aborted) return reject(signal.reason);
+      const abort = (): void => {
+        clearTimeout(timer);
+        reject(signal?.reason);
+      };
+      const timer = setTimeout(() => {
+        signal?.removeEventListener("abort", abort);
+        resolve();
+      }, ms);
+      signal?.addEventListener("abort", abort, { once: true });
+    }),
+};
+
+const silentLogger: Logger = {
+  debug: () => {},
+  info: () => {},
+  warn: () => {},
+  error: () => {},
+  child: () => silentLogger,
+};
+
+/** Aborts at the first SIGINT or SIGTERM; the second ends the process at once. Disposing takes the handlers away. */
+export function signalsOfProcess(): { readonly signal: AbortSignal } & Disposable {
+  const controller = new AbortController();
+  const handle = (): void => {
+    if (controller.signal.aborted) Deno.exit(FORCED_EXIT);
+    controller.abort(new DOMException("The process was interrupted", "AbortError"));
+  };
+  const names = ["SIGINT", "SIGTERM"] as const;
+  for (const name of names) Deno.addSignalListener(name, handle);
+  return {
+    signal: controller.signal,
+    [Symbol.dispose]: () => {
+      for (const name of names) Deno.removeSignalListener(name, handle);
+    },
+  };
+}
+
+/** The world of this process. */
+export function createWorld(signal: AbortSignal): CommandWorld {
+  const color = (Deno.env.get("NO_COLOR") ?? "") === "";
+  return {
+    stdout: output(Deno.stdout, color),
+    stderr: output(Deno.stderr, color),
+    clock: systemClock,
+    signal,
+    version: VERSION,
+    readTextFile: (path) => Deno.readTextFile(path),
+    writeFile,
+    pathExists: (path) => Deno.stat(path).then(() => true, () => false),
+    listen,
+    fetchLocal: (request, abort) => fetch(request, { signal: abort, redirect: "manual" }),
+    upgradeWebSocket: (request) => Deno.upgradeWebSocket(request),
+    newId: () => crypto.randomUUID(),
+    silentLogger,
+  };
+}
+
+function output(stream: typeof Deno.stdout, color: boolean): TextOutput {
+  const isTerminal = stream.isTerminal();
+  return {
+    isTerminal,
+    columns: isTerminal ? Deno.consoleSize().columns : undefined,
+    color: isTerminal && color,
+    write: (text) => writeAll(stream, new TextEncoder().encode(text)),
+  };
+}
+
+/** Writes everything, also to a pipe that takes it in parts; a reader that went away is not our failure. */
+function writeAll(stream: typeof Deno.stdout, bytes: Uint8Array): void {
+  let offset = 0;
+  while (offset < bytes.length) {
+    try {
+      offset += stream.writeSync(bytes.subarray(offset));
+    } catch (error) {
+      if (error instanceof Deno.errors.BrokenPipe) return;
+      if (!(error instanceof Deno.errors.WouldBlock)) throw error;
+    }
+  }
+}
+
+async function writeFile(path: string, chunks: Iterable<Uint8Array<ArrayBuffer>>): Promise<void> {
+  using file = await Deno.create(path);
+  const writer = file.writable.getWriter();
+  for (const chunk of chunks) await writer.write(chunk);
+  await writer.close();
+}
+
+async function listen(handler: (request: Request) => Response | Promise<Response>): Promise<LocalServer> {
+  const server = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} }, handler);
+  await Promise.resolve();
+  return { url: `http://127.0.0.1:${server.addr.port}`, close: () => server.shutdown() };
+}
+
+/** A file for random access; closing is the caller's. */
+export async function openFile(path: string): Promise<RandomAccess & { close(): void }> {
+  const file = await Deno.open(path);
+  const { size } = await file.stat();
+  return {
+    size,
+    read: async (buffer, offset) => {
+      // One seek and one read without a turn of the event loop between them: readers may interleave.
+      file.seekSync(offset, Deno.SeekMode.Start);
+      return await Promise.resolve(file.readSync(buffer) ?? 0);
+    },
+    close: () => file.close(),
+  };
+}
+
+/** Files below a directory. */
+export function openDirectory(path: string): FileDirectory {
+  return {
+    open: (name) =>
+      openFile(`${path}/${name}`).catch((error: unknown) => {
+        if (error instanceof Deno.errors.NotFound || error instanceof Deno.errors.NotADirectory) return undefined;
+        throw error;
+      }),
+  };
+}

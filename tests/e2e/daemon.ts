@@ -1,0 +1,36 @@
+/**
+ * The daemon as a process of its own, with the permissions it has in production.
+ *
+ * @module
+ */
+import { freePort, poll, type ServerProcess, startProcess } from "../peers/process.ts";
+
+/** A running daemon. */
+export interface DaemonProcess extends AsyncDisposable {
+  readonly url: string;
+  readonly process: ServerProcess;
+}
+
+/** Folder of the checkout. */
+export const ROOT: string = new URL("../../", import.meta.url).pathname;
+
+/** Starts `outpost start` and waits until `/livez` answers. */
+export async function startDaemonProcess(env: Readonly<Record<string, string>>): Promise<DaemonProcess> {
+  const port = freePort();
+  const url = `http://127.0.0.1:${port}`;
+  const process = await startProcess({
+    name: "outpost",
+    command: Deno.execPath(),
+    args: ["run", "-P=daemon", "mod.ts", "start"],
+    cwd: ROOT,
+    env: { ...denoEnv(), PORT: String(port), OUTPOST_HOST: "127.0.0.1", ...env },
+    ready: (child, signal) => poll(`${url}/livez`, (response) => response.ok, child, signal),
+  });
+  return { url, process, [Symbol.asyncDispose]: () => process.stop() };
+}
+
+/** What a child Deno needs to find its cache. */
+export function denoEnv(): Record<string, string> {
+  const denoDir = Deno.env.get("DENO_DIR");
+  return { DENO_NO_UPDATE_CHECK: "1", NO_COLOR: "1", ...(denoDir === undefined ? {} : { DENO_DIR: denoDir }) };
+}
