@@ -3,10 +3,11 @@
  *
  * @module
  */
-import { createGunzip, createZstdDecompress } from "node:zlib";
+import { OutpostError } from "../core/errors.ts";
 import type { RandomAccess } from "../core/ports.ts";
-import { invalidArchive, type RangeReader, READ_BYTES } from "./archive_store.ts";
-import { ZlibPump, type ZlibStream } from "./zlib_pump.ts";
+import { invalidArchive, type RangeReader } from "./archive_store.ts";
+import { Decompressor, detectCompression } from "./decompress.ts";
+import type { Fail } from "./fail.ts";
 
 /** The bytes of an archive, decompressed. */
 export interface ArchiveBytes {
@@ -20,23 +21,20 @@ export interface ArchiveBytes {
 export async function openBytes(file: RandomAccess): Promise<ArchiveBytes> {
   const magic = new Uint8Array(4);
   await file.read(magic, 0);
-  const [a, b, c, d] = magic;
-  if (a === 0x1f && b === 0x8b) return new CompressedBytes(file, () => createGunzip({ chunkSize: READ_BYTES }));
-  if (a === 0x28 && b === 0xb5 && c === 0x2f && d === 0xfd) {
-    return new CompressedBytes(file, () => createZstdDecompress({ chunkSize: READ_BYTES }));
-  }
-  return new PlainBytes(file);
+  return detectCompression(magic) === "none" ? new PlainBytes(file) : new CompressedBytes(file);
 }
 
-/** Reads the next bytes of a file into a buffer of their own. */
-export async function readAt(
-  file: RandomAccess,
-  offset: number,
-  length: number,
-): Promise<Uint8Array<ArrayBuffer> | undefined> {
-  const buffer = new Uint8Array(length);
-  const count = await file.read(buffer, offset);
-  return count === 0 ? undefined : buffer.subarray(0, count);
+/** Reads a file from an offset on. */
+export function fileRange(file: RandomAccess, offset: number, release: () => void = () => {}): RangeReader {
+  let at = offset;
+  return {
+    async read(into): Promise<number> {
+      const count = await file.read(into, at);
+      at += count;
+      return count;
+    },
+    release,
+  };
 }
 
 class PlainBytes implements ArchiveBytes {
@@ -51,16 +49,7 @@ class PlainBytes implements ArchiveBytes {
   }
 
   range(offset: number): RangeReader {
-    const file = this.#file;
-    let at = offset;
-    return {
-      async next(maxBytes): Promise<Uint8Array<ArrayBuffer> | undefined> {
-        const bytes = await readAt(file, at, maxBytes);
-        at += bytes?.length ?? 0;
-        return bytes;
-      },
-      release: () => {},
-    };
+    return fileRange(this.#file, offset);
   }
 }
 
@@ -71,30 +60,30 @@ class PlainBytes implements ArchiveBytes {
 class CompressedBytes implements ArchiveBytes {
   readonly size = undefined;
   readonly #file: RandomAccess;
-  readonly #makeDecoder: () => ZlibStream;
   #idle: Cursor | undefined;
 
-  constructor(file: RandomAccess, makeDecoder: () => ZlibStream) {
+  constructor(file: RandomAccess) {
     this.#file = file;
-    this.#makeDecoder = makeDecoder;
   }
 
   range(offset: number, signal: AbortSignal): RangeReader {
-    let cursor = this.#idle;
-    if (cursor === undefined || cursor.position > offset) cursor = new Cursor(this.#file, this.#makeDecoder());
-    else this.#idle = undefined;
-    const own = cursor;
+    const waiting = this.#idle;
+    const reusable = waiting !== undefined && waiting.position <= offset;
+    const cursor = reusable ? waiting : new Cursor(this.#file);
+    if (reusable) this.#idle = undefined;
     return {
-      async next(maxBytes): Promise<Uint8Array<ArrayBuffer> | undefined> {
-        while (own.position < offset) {
+      async read(into): Promise<number> {
+        while (cursor.position < offset) {
           signal.throwIfAborted();
-          if (!await own.skip(offset - own.position)) return undefined;
+          if ((await cursor.take(offset - cursor.position)).length === 0) return 0;
         }
-        return await own.next(maxBytes);
+        const bytes = await cursor.take(into.length);
+        into.set(bytes);
+        return bytes.length;
       },
       release: () => {
         this.#idle?.close();
-        this.#idle = own;
+        this.#idle = cursor;
       },
     };
   }
@@ -103,35 +92,33 @@ class CompressedBytes implements ArchiveBytes {
 /** Bytes given to the decoder at once: DEFLATE may make a thousand times as many of them. */
 const INPUT_BYTES = 16 * 1024;
 
+const NOTHING = new Uint8Array(0);
+
+const fail: Fail = (code, problem, cause) =>
+  code === "LIMIT_EXCEEDED"
+    ? new OutpostError(code, `Cannot read the image archive: ${problem}`, { cause })
+    : invalidArchive(problem, cause);
+
 /** One decoder on its way through the file. */
 class Cursor {
+  /** Decoded bytes that have been taken. */
   position = 0;
   readonly #file: RandomAccess;
-  readonly #pump: ZlibPump;
+  readonly #decoder: Decompressor;
   #queue: Uint8Array[] = [];
   #offset = 0;
   #ended = false;
 
-  constructor(file: RandomAccess, decoder: ZlibStream) {
+  constructor(file: RandomAccess) {
     this.#file = file;
-    this.#pump = new ZlibPump(decoder, (bytes) => this.#queue.push(bytes));
+    // The decoder's output is valid during the call only.
+    this.#decoder = new Decompressor({ emit: (bytes) => this.#queue.push(bytes.slice()), fail });
   }
 
-  /** The next bytes, at most `maxBytes`, in a buffer of their own; undefined at the end. */
-  async next(maxBytes: number): Promise<Uint8Array<ArrayBuffer> | undefined> {
-    const bytes = await this.#take(maxBytes);
-    return bytes === undefined ? undefined : new Uint8Array(bytes);
-  }
-
-  /** Passes over some bytes, at most `maxBytes`; false at the end. */
-  async skip(maxBytes: number): Promise<boolean> {
-    return await this.#take(maxBytes) !== undefined;
-  }
-
-  async #take(maxBytes: number): Promise<Uint8Array | undefined> {
+  /** The next bytes, at most `maxBytes`; none at the end. */
+  async take(maxBytes: number): Promise<Uint8Array> {
     while (this.#queue.length === 0 && !this.#ended) await this.#fill();
-    const first = this.#queue[0];
-    if (first === undefined) return undefined;
+    const first = this.#queue[0] ?? NOTHING;
     const bytes = first.subarray(0, maxBytes);
     if (bytes.length === first.length) this.#queue.shift();
     else this.#queue[0] = first.subarray(bytes.length);
@@ -142,22 +129,16 @@ class Cursor {
   close(): void {
     this.#queue = [];
     this.#ended = true;
-    this.#pump.close();
+    this.#decoder.close();
   }
 
   async #fill(): Promise<void> {
-    const input = await readAt(this.#file, this.#offset, INPUT_BYTES);
-    if (input === undefined) {
-      this.#ended = true;
-      this.#pump.close();
-      return;
-    }
-    this.#offset += input.length;
-    try {
-      // A decoder that takes less than it gets is through with its last member; what follows is padding.
-      if (await this.#pump.push(input) < input.length) this.#ended = true;
-    } catch (error) {
-      throw invalidArchive("its compressed data is damaged", error);
-    }
+    const input = new Uint8Array(INPUT_BYTES);
+    const count = await this.#file.read(input, this.#offset);
+    this.#offset += count;
+    if (count > 0) return await this.#decoder.push(input.subarray(0, count));
+    this.#ended = true;
+    await this.#decoder.finish();
+    this.#decoder.close();
   }
 }

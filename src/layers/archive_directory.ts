@@ -4,16 +4,8 @@
  * @module
  */
 import type { ByteStream, FileDirectory, RandomAccess } from "../core/ports.ts";
-import { readAt } from "./archive_bytes.ts";
-import {
-  type ArchiveStore,
-  checkSize,
-  invalidArchive,
-  quoted,
-  type RangeReader,
-  readRange,
-  streamRange,
-} from "./archive_store.ts";
+import { fileRange } from "./archive_bytes.ts";
+import { type ArchiveStore, checkSize, invalidArchive, quoted, readRange, streamRange } from "./archive_store.ts";
 
 /** The files of a directory. A file is open only while it is read. */
 export class DirectoryStore implements ArchiveStore {
@@ -37,12 +29,12 @@ export class DirectoryStore implements ArchiveStore {
       file.close();
       throw error;
     }
-    return await readRange(name, file.size, range(file));
+    return await readRange(name, file.size, fileRange(file, 0, () => file.close()));
   }
 
   async stream(name: string, signal: AbortSignal): Promise<ByteStream> {
     const file = await this.#open(name);
-    return streamRange(name, file.size, range(file), signal);
+    return streamRange(name, file.size, fileRange(file, 0, () => file.close()), signal);
   }
 
   async #open(name: string): Promise<RandomAccess & { close(): void }> {
@@ -50,16 +42,4 @@ export class DirectoryStore implements ArchiveStore {
     if (file === undefined) throw invalidArchive(`it has no file ${quoted(name)}`);
     return file;
   }
-}
-
-function range(file: RandomAccess & { close(): void }): RangeReader {
-  let at = 0;
-  return {
-    async next(maxBytes): Promise<Uint8Array<ArrayBuffer> | undefined> {
-      const bytes = await readAt(file, at, maxBytes);
-      at += bytes?.length ?? 0;
-      return bytes;
-    },
-    release: () => file.close(),
-  };
 }

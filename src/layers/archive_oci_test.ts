@@ -31,6 +31,12 @@ describe("openArchive() of an OCI layout", () => {
       (tar: Uint8Array) => Buffer.concat([gzipSync(tar.subarray(0, 700)), gzipSync(tar.subarray(700))]),
     ],
     ["a zstd tar", (tar: Uint8Array) => zstdCompressSync(tar)],
+    ["a zstd tar of several frames, one to skip", (tar: Uint8Array) =>
+      Buffer.concat([
+        Buffer.from("502a4d1803000000616263", "hex"),
+        zstdCompressSync(tar.subarray(0, 700)),
+        zstdCompressSync(tar.subarray(700)),
+      ])],
   ])("reads %s", async (_what, compress) => {
     const handle = await open(compress(writeTar(oci(built))));
     expect(handle.source).toBe("oci-archive");

@@ -47,13 +47,16 @@ export function checkSize(name: string, size: number, maxBytes: number): void {
 
 /** A range of bytes that is read front to back. */
 export interface RangeReader {
-  /** The next bytes, in a buffer of their own; undefined at the end of what there is. */
-  next(maxBytes: number): Promise<Uint8Array<ArrayBuffer> | undefined>;
+  /** Reads the next bytes into `into`; returns how many, 0 at the end of what there is. */
+  read(into: Uint8Array): Promise<number>;
   /** Gives the underlying file or decoder back; called exactly once. */
   release(): void;
 }
 
-/** Streams `size` bytes of a range. Every chunk has its own buffer, so that consumers may keep it. */
+/**
+ * Streams `size` bytes of a range, as a byte stream: a reader that brings its own buffer gets them there, any other gets
+ * chunks of {@link READ_BYTES} in buffers of their own.
+ */
 export function streamRange(name: string, size: number, range: RangeReader, signal: AbortSignal): ByteStream {
   let left = size;
   let open = true;
@@ -61,24 +64,32 @@ export function streamRange(name: string, size: number, range: RangeReader, sign
     if (open) range.release();
     open = false;
   };
-  return new ReadableStream<Uint8Array<ArrayBuffer>>({
+  return new ReadableStream({
+    type: "bytes",
+    autoAllocateChunkSize: READ_BYTES,
     async pull(controller): Promise<void> {
       try {
         signal.throwIfAborted();
-        const chunk = left === 0 ? undefined : await range.next(Math.min(left, READ_BYTES));
-        if (chunk === undefined && left > 0) throw invalidArchive(`it ends within ${quoted(name)}`);
-        left -= chunk?.length ?? 0;
-        if (chunk !== undefined) controller.enqueue(chunk);
+        const request = controller.byobRequest;
+        const view = request?.view;
+        if (!request || !view) throw new TypeError("A byte stream has been pulled without a buffer");
+        const into = new Uint8Array(view.buffer, view.byteOffset, Math.min(view.byteLength, left));
+        const count = left === 0 ? 0 : await range.read(into);
+        if (!open) return;
+        if (count === 0 && left > 0) throw endsWithin(name);
+        left -= count;
+        if (count > 0) request.respond(count);
         if (left > 0) return;
         release();
         controller.close();
+        if (count === 0) request.respond(0);
       } catch (error) {
         release();
         controller.error(error);
       }
     },
     cancel: release,
-  }, { highWaterMark: 0 });
+  });
 }
 
 /** Reads `size` bytes of a range into memory. */
@@ -86,13 +97,16 @@ export async function readRange(name: string, size: number, range: RangeReader):
   const whole = new Uint8Array(size);
   try {
     for (let at = 0; at < size;) {
-      const chunk = await range.next(Math.min(size - at, READ_BYTES));
-      if (chunk === undefined) throw invalidArchive(`it ends within ${quoted(name)}`);
-      whole.set(chunk, at);
-      at += chunk.length;
+      const count = await range.read(whole.subarray(at));
+      if (count === 0) throw endsWithin(name);
+      at += count;
     }
     return whole;
   } finally {
     range.release();
   }
+}
+
+function endsWithin(name: string): OutpostError {
+  return invalidArchive(`it ends within ${quoted(name)}`);
 }

@@ -92,9 +92,10 @@ export async function openTarStore(file: RandomAccess, signal: AbortSignal): Pro
 }
 
 async function indexStream(range: RangeReader, index: Index, signal: AbortSignal): Promise<void> {
-  for (let chunk = await range.next(READ_BYTES); chunk !== undefined; chunk = await range.next(READ_BYTES)) {
+  const buffer = new Uint8Array(READ_BYTES);
+  for (let count = await range.read(buffer); count > 0; count = await range.read(buffer)) {
     signal.throwIfAborted();
-    index.parser.push(chunk);
+    index.parser.push(buffer.subarray(0, count));
   }
   index.parser.finish();
 }
