@@ -24,7 +24,7 @@ type Token =
   | { readonly kind: "segments" }
   /** One character that passes. */
   | { readonly kind: "one"; readonly accepts: (char: string) => boolean }
-  /** Nothing, where a segment stands that is not empty, `.` or `..`. */
+  /** Nothing, where a segment stands that is not empty. */
   | { readonly kind: "real-segment" };
 
 /**
@@ -35,7 +35,7 @@ type Token =
 export function compilePath(pattern: string): Matcher | string {
   if (pattern.length > LIMITS.brokerPatternChars) return "the path is too long";
   const rooted = lower(pattern.startsWith("/") ? pattern : `/${pattern}`);
-  const unsupported = /[()?+\\]|:(?!\w)/.exec(rooted);
+  const unsupported = /[()?+\\]|:(?!\w)|:\w+\*/.exec(rooted);
   if (unsupported !== null) return `the path uses "${unsupported[0]}", which is not supported`;
   const trimmed = rooted.endsWith("/") ? rooted.slice(0, -1) : rooted;
   const tokens = trimmed.split(/(\*|:\w+)/).filter((part) => part !== "").map(pathToken);
@@ -59,6 +59,7 @@ function lower(text: string): string {
 
 /**
  * Compiles a glob of a `valid` group: `*`, `**`, `?`, `[…]`, `{a,b}`, a leading `!`, `\` to take a character as it is.
+ * Unlike minimatch, a slash at the value's end counts.
  *
  * @returns the matcher, or why the pattern cannot be used.
  */
@@ -71,8 +72,16 @@ export function compileGlob(pattern: string): Matcher | string {
   const compiled = variants.map(globTokens);
   return (text) => {
     if (text.length > LIMITS.brokerMatchedChars) return false;
-    return compiled.some((tokens) => walk(tokens, text)[text.length] === 1) !== negated;
+    const found = hasDotSegment(text)
+      ? variants.includes(text)
+      : compiled.some((tokens) => walk(tokens, text)[text.length] === 1);
+    return found !== negated;
   };
+}
+
+/** A `.` or `..` between slashes, which no wildcard stands for. */
+function hasDotSegment(text: string): boolean {
+  return text.split("/").some((segment) => segment === "." || segment === "..");
 }
 
 const MAX_VARIANTS = 256;
@@ -168,7 +177,7 @@ function step(token: Token, text: string, from: Uint8Array): Uint8Array<ArrayBuf
         if (live && at < text.length && token.accepts(text[at] ?? "")) to[at + 1] = 1;
         break;
       case "real-segment":
-        if (live && isRealSegment(text, at)) to[at] = 1;
+        if (live && at < text.length && text[at] !== "/") to[at] = 1;
         break;
       case "segment":
         if (slash) open = false;
@@ -191,10 +200,4 @@ function step(token: Token, text: string, from: Uint8Array): Uint8Array<ArrayBuf
     }
   }
   return to;
-}
-
-function isRealSegment(text: string, at: number): boolean {
-  const end = text.indexOf("/", at);
-  const segment = text.slice(at, Math.min(end < 0 ? text.length : end, at + 3));
-  return segment !== "" && segment !== "." && segment !== "..";
 }

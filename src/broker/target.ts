@@ -55,8 +55,8 @@ export function resolveTarget(rule: AcceptRule, path: string, expand: (template:
 }
 
 function parseOrigin(origin: string): URL | undefined {
-  const text = /^https?:\/\//i.test(origin) ? origin : `https://${origin}`;
-  if (!URL.canParse(text)) return undefined;
+  const text = /^[a-z][a-z0-9+.-]*:\/\//i.test(origin) ? origin : `https://${origin}`;
+  if (!/^https?:/i.test(text) || !URL.canParse(text)) return undefined;
   const url = new URL(text);
   return url.search === "" && url.hash === "" ? url : undefined;
 }
