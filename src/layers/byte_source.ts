@@ -39,7 +39,7 @@ export function openByteSource(stream: ByteStream, signal: AbortSignal): ByteSou
     async close(): Promise<void> {
       signal.removeEventListener("abort", abort);
       // A stream that has failed rejects here with what `read` has rejected with already.
-      await reader.cancel().catch(() => {});
+      await reader.cancel(signal.reason).catch(() => {});
       reader.releaseLock();
     },
   };

@@ -1,0 +1,61 @@
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import type { FilePattern } from "../core/ports.ts";
+import { compilePatterns } from "./matcher.ts";
+
+describe("compilePatterns()", () => {
+  const match = compilePatterns([
+    { paths: ["etc/os-release", "top"], maxBytes: 10 },
+    { directories: ["var/lib/dpkg/status.d/", "usr/share/doc/"], maxBytes: 20 },
+    { names: ["package.json"], maxBytes: 30 },
+    { paths: ["var/lib/dpkg/status.d/base"], maxBytes: 40 },
+  ]);
+
+  it.each(
+    [
+      ["etc/os-release", 10],
+      ["top", 10],
+      ["etc/os-release/x", 0],
+      ["etc/os-releas", 0],
+      ["x/etc/os-release", 0],
+      ["etc/top", 0],
+      ["var/lib/dpkg/status.d/libc6", 20],
+      ["var/lib/dpkg/status.d/deep/er", 20],
+      ["var/lib/dpkg/status.d", 0],
+      ["var/lib/dpkg/status", 0],
+      ["var/lib/dpkg/status.dx/y", 0],
+      ["var", 0],
+      ["package.json", 30],
+      ["app/node_modules/a/package.json", 30],
+      ["app/package.json/x", 0],
+      ["app/xpackage.json", 0],
+      ["usr/share/doc/package.json", 30],
+      ["var/lib/dpkg/status.d/base", 40],
+      ["", 0],
+    ] as const,
+  )("answers %j with %d", (path, limit) => {
+    expect(match(path)).toBe(limit);
+  });
+
+  it("wants nothing without patterns", () => {
+    expect(compilePatterns([])("etc/passwd")).toBe(0);
+  });
+
+  it("agrees with a plain search of the patterns", () => {
+    const part = fc.constantFrom("a", "b", "c");
+    const path = fc.array(part, { minLength: 1, maxLength: 4 }).map((parts) => parts.join("/"));
+    const pattern: fc.Arbitrary<FilePattern> = fc.record({
+      paths: fc.array(path, { maxLength: 3 }),
+      directories: fc.array(path.map((text) => `${text}/`), { maxLength: 3 }),
+      names: fc.array(part, { maxLength: 2 }),
+      maxBytes: fc.integer({ min: 1, max: 9 }),
+    });
+    fc.assert(fc.property(fc.array(pattern, { maxLength: 4 }), path, (patterns, wanted) => {
+      const limits = patterns.filter(({ paths = [], directories = [], names = [] }) =>
+        paths.includes(wanted) || directories.some((directory) => wanted.startsWith(directory)) ||
+        names.includes(wanted.split("/").at(-1) ?? "")
+      ).map((each) => each.maxBytes);
+      expect(compilePatterns(patterns)(wanted)).toBe(Math.max(0, ...limits));
+    }));
+  });
+});
