@@ -60,7 +60,8 @@ export interface Answered<T> {
 export function retryAfterMs(headers: Headers, now: number): number | undefined {
   const value = headers.get("retry-after")?.trim();
   if (value !== undefined && /^\d{1,10}$/.test(value)) return Number(value) * 1000;
-  const date = value === undefined ? NaN : Date.parse(value);
+  // A date starts with the day's name (RFC 9110 §5.6.7); Date.parse takes far more than dates.
+  const date = value !== undefined && /^[A-Z][a-z]{2,8},? /.test(value) ? Date.parse(value) : NaN;
   if (!Number.isNaN(date)) return Math.max(0, date - now);
   const unix = headers.get("x-retry-after")?.trim();
   return unix !== undefined && /^\d{1,12}$/.test(unix) ? Math.max(0, Number(unix) * 1000 - now) : undefined;

@@ -92,3 +92,32 @@ export class InstantClock extends FakeClock {
 async function settle(): Promise<void> {
   for (let i = 0; i < 5; i++) await new Promise<void>((resolve) => setTimeout(resolve, 0));
 }
+
+/**
+ * A clock on which waits between attempts are over at once and move the time, while time limits never run out: for tests
+ * of retries on answers that come at once.
+ */
+export class BackoffClock extends FakeClock {
+  /** The waits that were over at once. */
+  readonly waits: number[] = [];
+  readonly #limits: ReadonlySet<number>;
+  #skipped = 0;
+
+  /** @param limits Durations, in milliseconds, of the time limits that must not run out. */
+  constructor(limits: readonly number[]) {
+    super();
+    this.#limits = new Set(limits);
+  }
+
+  override now(): number {
+    return super.now() + this.#skipped;
+  }
+
+  override sleep(ms: number, signal?: AbortSignal): Promise<void> {
+    if (this.#limits.has(ms)) return super.sleep(ms, signal);
+    if (signal?.aborted) return Promise.reject(signal.reason);
+    this.waits.push(ms);
+    this.#skipped += ms;
+    return new Promise((resolve) => setTimeout(resolve, 0));
+  }
+}
