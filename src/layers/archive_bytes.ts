@@ -5,7 +5,7 @@
  */
 import { OutpostError } from "../core/errors.ts";
 import type { RandomAccess } from "../core/ports.ts";
-import { invalidArchive, type RangeReader } from "./archive_store.ts";
+import { invalidArchive, type RangeReader, READ_BYTES } from "./archive_store.ts";
 import { Decompressor, detectCompression } from "./decompress.ts";
 import type { Fail } from "./fail.ts";
 
@@ -92,6 +92,9 @@ class CompressedBytes implements ArchiveBytes {
 /** Bytes given to the decoder at once: DEFLATE may make a thousand times as many of them. */
 const INPUT_BYTES = 16 * 1024;
 
+/** Used buffers that a decoder keeps. */
+const FREE_BUFFERS = 16;
+
 const NOTHING = new Uint8Array(0);
 
 const fail: Fail = (code, problem, cause) =>
@@ -105,38 +108,59 @@ class Cursor {
   position = 0;
   readonly #file: RandomAccess;
   readonly #decoder: Decompressor;
+  readonly #input = new Uint8Array(INPUT_BYTES);
   #queue: Uint8Array[] = [];
+  /** The queue's first buffer is given back to be filled again once all of it has been taken. */
+  #free: Uint8Array[] = [];
+  #taken = 0;
   #offset = 0;
   #ended = false;
 
   constructor(file: RandomAccess) {
     this.#file = file;
-    // The decoder's output is valid during the call only.
-    this.#decoder = new Decompressor({ emit: (bytes) => this.#queue.push(bytes.slice()), fail });
+    this.#decoder = new Decompressor({ emit: (bytes) => this.#keep(bytes), fail });
   }
 
-  /** The next bytes, at most `maxBytes`; none at the end. */
+  /** The next bytes, at most `maxBytes`; none at the end. They are valid until the next call. */
   async take(maxBytes: number): Promise<Uint8Array> {
+    this.#recycle();
     while (this.#queue.length === 0 && !this.#ended) await this.#fill();
     const first = this.#queue[0] ?? NOTHING;
-    const bytes = first.subarray(0, maxBytes);
-    if (bytes.length === first.length) this.#queue.shift();
-    else this.#queue[0] = first.subarray(bytes.length);
+    const bytes = first.subarray(this.#taken, this.#taken + maxBytes);
+    this.#taken += bytes.length;
     this.position += bytes.length;
     return bytes;
   }
 
+  #recycle(): void {
+    const [first] = this.#queue;
+    if (first === undefined || this.#taken < first.length) return;
+    this.#queue.shift();
+    this.#taken = 0;
+    if (first.buffer.byteLength === READ_BYTES && this.#free.length < FREE_BUFFERS) {
+      this.#free.push(new Uint8Array(first.buffer));
+    }
+  }
+
+  /** The decoder's output is valid during the call only: it is copied, into used buffers, since garbage is memory. */
+  #keep(bytes: Uint8Array): void {
+    if (bytes.length > READ_BYTES) return void this.#queue.push(bytes.slice());
+    const buffer = this.#free.pop() ?? new Uint8Array(READ_BYTES);
+    buffer.set(bytes);
+    this.#queue.push(buffer.subarray(0, bytes.length));
+  }
+
   close(): void {
     this.#queue = [];
+    this.#free = [];
     this.#ended = true;
     this.#decoder.close();
   }
 
   async #fill(): Promise<void> {
-    const input = new Uint8Array(INPUT_BYTES);
-    const count = await this.#file.read(input, this.#offset);
+    const count = await this.#file.read(this.#input, this.#offset);
     this.#offset += count;
-    if (count > 0) return await this.#decoder.push(input.subarray(0, count));
+    if (count > 0) return await this.#decoder.push(this.#input.subarray(0, count));
     this.#ended = true;
     await this.#decoder.finish();
     this.#decoder.close();
