@@ -49,9 +49,9 @@ export class LoopbackSocket {
     socket.addEventListener("error", () => this.#ended());
   }
 
-  /** Whether the client has said who it is. */
+  /** Whether the client has said who it is and can be reached. */
   get identified(): boolean {
-    return this.#metadata !== undefined && !this.#life.signal.aborted;
+    return this.#metadata !== undefined && this.#options.socket.readyState === WebSocket.OPEN;
   }
 
   /** What the client said in `identify`. */
