@@ -82,12 +82,10 @@ function contentOf(tree: PathTree, link: HardLink): Content | undefined {
   return tree.resolve(link.target, { followLast: false }).node?.content;
 }
 
+/** In the extractor's own words, so that whoever gathers problems sees one, not two. */
 function oversize(size: number, limit: number): Content {
-  return {
-    kind: "missing",
-    code: "LIMIT_EXCEEDED",
-    message: `The file was not read: it has ${size} bytes, more than ${limit}`,
-  };
+  const message = `The file has ${size} bytes, more than the ${limit} that are read`;
+  return { kind: "missing", code: "LIMIT_EXCEEDED", message };
 }
 
 function noTarget(link: HardLink): Content {
