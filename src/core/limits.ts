@@ -41,7 +41,7 @@ export const LIMITS = {
   pathBytes: 4096,
   /** Entries of one layer: ten times the largest that we have seen. */
   layerEntries: 2_000_000,
-  /** Paths and targets of one layer's links and whiteouts, with 64 bytes for each; about 200,000. Above it only path hashes. */
+  /** Paths and targets of one layer's links and whiteouts, with 160 bytes for each; about 140,000. Above it only path hashes. */
   layerLinkBytes: 32 * MiB,
   /** Paths (directories included) of one merged view: ten times the largest that we have seen; about 200 bytes each. */
   viewPaths: 500_000,

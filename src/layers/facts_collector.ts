@@ -49,7 +49,9 @@ const WHITEOUT = ".wh.";
 const WHITEOUT_META = ".wh..wh.";
 const OPAQUE = ".wh..wh..opq";
 /** What an entry costs in memory besides its strings and content, about. */
-const ENTRY_BYTES = 64;
+const ENTRY_BYTES = 160;
+/** What a directory with entries costs. */
+const DIRECTORY_BYTES = 256;
 
 /**
  * A {@link TarSink} that applies members in tar order, as an unpacker would: the last occurrence of a path counts, and
@@ -62,8 +64,8 @@ export class FactsCollector implements TarSink {
   readonly #targets = new Map<string, FileEntry>();
   /** Hard links that nobody wants: a wanted one may point to them. */
   readonly #otherLinks = new Map<string, string>();
-  /** Directories of entries, so that most replacements need not look for entries below. */
-  readonly #parents = new Set<string>();
+  /** What entries and their directories stand in each directory, so that a replacement finds what is below it. */
+  readonly #children = new Map<string, Set<string>>();
   readonly #replaced = new PathHashes();
   readonly #directories = new PathHashes();
   readonly #problems: Problem[] = [];
@@ -179,14 +181,10 @@ export class FactsCollector implements TarSink {
   /** Takes away what the layer had at the path, and below it. */
   #replace(path: string): void {
     if (this.#entries.delete(path)) this.#replaced.add(path);
-    if (!this.#parents.delete(path)) return;
-    const below = `${path}/`;
-    for (const [key, entry] of this.#entries) {
-      if (key.startsWith(below)) {
-        this.#entries.delete(key);
-        this.#replaced.add(entry.path);
-      }
-    }
+    const children = this.#children.get(path);
+    if (children === undefined) return;
+    this.#children.delete(path);
+    for (const child of children) this.#replace(child);
   }
 
   #onDirectory(path: string): void {
@@ -220,14 +218,20 @@ export class FactsCollector implements TarSink {
     this.#problem(path, `The file has ${size} bytes, more than the ${limit} that are read`);
   }
 
-  #set(key: string, entry: LayerEntry): void {
-    this.#entries.delete(key);
-    this.#entries.set(key, entry);
-    for (let slash = key.lastIndexOf("/"); slash > 0; slash = key.lastIndexOf("/", slash - 1)) {
-      const parent = key.slice(0, slash);
-      if (this.#parents.has(parent)) return;
-      this.#charge(ENTRY_BYTES);
-      this.#parents.add(parent);
+  #set(path: string, entry: LayerEntry): void {
+    this.#entries.delete(path);
+    this.#entries.set(path, entry);
+    let child = path;
+    for (let slash = child.lastIndexOf("/"); slash > 0; slash = child.lastIndexOf("/")) {
+      const parent = child.slice(0, slash);
+      const siblings = this.#children.get(parent);
+      if (siblings !== undefined) {
+        siblings.add(child);
+        return;
+      }
+      this.#charge(DIRECTORY_BYTES);
+      this.#children.set(parent, new Set([child]));
+      child = parent;
     }
   }
 
