@@ -23,23 +23,15 @@ export interface TreeNode {
  */
 export type TreeNodes = Record<string, TreeNode>;
 
-/** What {@link buildDepTree} gives. */
-export interface DepTree {
-  /** Direct dependencies of the image. */
-  readonly dependencies: TreeNodes;
-  /** False when LIMITS.dependencyPathSteps ended the search for too frequent packages. */
-  readonly complete: boolean;
-}
-
 /**
- * Builds the tree. A package is expanded where it is met first; everywhere else it is a leaf. Packages installed on
+ * Builds the tree and returns the direct dependencies of the image. A package is expanded where it is met first; everywhere else it is a leaf. Packages installed on
  * purpose come first as direct dependencies, then those that nothing has led to. Too frequent packages are left out
  * of the tree and become direct dependencies without children or purl.
  */
-export function buildDepTree(packages: readonly OsPackage[]): DepTree {
+export function buildDepTree(packages: readonly OsPackage[]): TreeNodes {
   const index = indexPackages(packages);
-  const frequent = frequentPackages(index);
-  const builder = new TreeBuilder(index, frequent.positions);
+  const frequent = frequentPackages(index).positions;
+  const builder = new TreeBuilder(index, frequent);
   const root = children();
   const attach = (positions: readonly number[]): void => {
     for (const position of positions) {
@@ -49,13 +41,13 @@ export function buildDepTree(packages: readonly OsPackage[]): DepTree {
   };
   attach(index.standsFor.filter((_, entry) => packages[entry]?.autoInstalled !== true));
   attach(index.standsFor.filter((position) => !builder.visited(position)));
-  for (const position of frequent.positions) {
+  for (const position of frequent) {
     const entry = packages[position];
     if (entry === undefined) continue;
     const name = fullName(entry);
     root[name] = { name, version: entry.version, dependencies: children() };
   }
-  return { dependencies: root, complete: frequent.complete };
+  return root;
 }
 
 function children(): TreeNodes {

@@ -32,12 +32,12 @@ export function buildScanResults(input: ScanInput): ScanResult[] {
   const root = rootPackage(input.imageName);
   const tree = buildDepTree(os.packages.packages);
   const instructions = userInstructions(config.history ?? []);
-  attributePackages(tree.dependencies, instructions.dockerfilePackages);
+  attributePackages(tree, instructions.dockerfilePackages);
   const depGraph = buildDepGraph({
     root,
     pkgManager: type,
     repository: `${os.release.name}:${os.release.version}`,
-    dependencies: tree.dependencies,
+    dependencies: tree,
   });
   const layers = image.layers.map((layer) => layer.name);
   const provenance = provenanceMetadata(input.attestations);

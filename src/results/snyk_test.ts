@@ -1,0 +1,202 @@
+import { describe, expect, it } from "vitest";
+import type { ImageHandle, ImageView, ScanInput, ScanReport } from "../core/ports.ts";
+import type { OsPackage } from "../core/types.ts";
+import { buildScanResults, PLUGIN_VERSION, snyk } from "./snyk.ts";
+
+const A = `sha256:${"a".repeat(64)}` as const;
+const B = `sha256:${"b".repeat(64)}` as const;
+
+const VIEW: ImageView = {
+  file: () => undefined,
+  filesIn: () => [],
+  files: () => [],
+  linkedPaths: () => undefined,
+  problems: [],
+};
+
+function image(more: Partial<ImageHandle> = {}): ImageHandle {
+  return {
+    source: "oci-archive",
+    config: {
+      architecture: "arm64",
+      os: "linux",
+      variant: "v8",
+      created: "2024-06-01T12:00:00Z",
+      config: { Labels: { k: "v" }, Cmd: ["sh"] },
+      rootfs: { diff_ids: [B] },
+      history: [
+        { created: "2024-01-01T00:00:00Z", created_by: "ADD" },
+        { created: "2024-06-01T12:00:00Z", created_by: "RUN /bin/sh -c apt-get install curl # buildkit" },
+      ],
+    },
+    configDigest: A,
+    digests: {},
+    layers: [{
+      name: B,
+      digest: B,
+      size: 1,
+      mediaType: undefined,
+      diffId: B,
+      open: () => Promise.reject(new Error("Nothing here reads a layer")),
+    }],
+    attestations: () => Promise.resolve([]),
+    problems: [],
+    ...more,
+  };
+}
+
+const CURL: OsPackage = { name: "curl", version: "8", provides: [], depends: ["libc"], purl: "pkg:deb/debian/curl@8" };
+const LIBC: OsPackage = { name: "libc", version: "2", provides: [], depends: [], source: "glibc", autoInstalled: true };
+
+function input(more: Partial<ScanInput> = {}, packages: readonly OsPackage[] = [CURL, LIBC]): ScanInput {
+  return {
+    imageName: "team/app:1",
+    image: image(),
+    layers: [],
+    view: VIEW,
+    os: {
+      release: { name: "debian", version: "12", prettyName: "Debian GNU/Linux 12 (bookworm)" },
+      packages: { type: "deb", database: "var/lib/dpkg/status", packages },
+      problems: [],
+    },
+    attestations: [],
+    ...more,
+  };
+}
+
+function factTypes(scan: ScanInput): string[] {
+  return buildScanResults(scan)[0]?.facts.map((fact) => fact.type) ?? [];
+}
+
+function factOf(scan: ScanInput, type: string): unknown {
+  return buildScanResults(scan)[0]?.facts.find((fact) => fact.type === type)?.data;
+}
+
+describe("buildScanResults()", () => {
+  it("writes the plugin's bytes for an operating-system image", () => {
+    const instruction = "RUN /bin/sh -c apt-get install curl ";
+    const id = "UlVOIC9iaW4vc2ggLWMgYXB0LWdldCBpbnN0YWxsIGN1cmwg";
+    const installed = { instruction, installCommand: "apt-get install curl" };
+    const info = { labels: { dockerLayerId: id } };
+    expect(JSON.stringify(buildScanResults(input()))).toBe(JSON.stringify([{
+      facts: [
+        {
+          type: "depGraph",
+          data: {
+            schemaVersion: "1.3.0",
+            pkgManager: { name: "deb", repositories: [{ alias: "debian:12" }] },
+            pkgs: [
+              { id: "docker-image|team/app@1", info: { name: "docker-image|team/app", version: "1" } },
+              { id: "glibc/libc@2", info: { name: "glibc/libc", version: "2" } },
+              { id: "curl@8", info: { name: "curl", version: "8", purl: "pkg:deb/debian/curl@8" } },
+            ],
+            graph: {
+              rootNodeId: "root-node",
+              nodes: [
+                { nodeId: "root-node", pkgId: "docker-image|team/app@1", deps: [{ nodeId: "curl@8" }] },
+                { nodeId: "glibc/libc@2", pkgId: "glibc/libc@2", deps: [], info },
+                { nodeId: "curl@8", pkgId: "curl@8", deps: [{ nodeId: "glibc/libc@2" }], info },
+              ],
+            },
+          },
+        },
+        { type: "imageId", data: A },
+        { type: "imageLayers", data: [B] },
+        { type: "imageLabels", data: { k: "v" } },
+        { type: "containerConfig", data: { cmd: ["sh"] } },
+        {
+          type: "history",
+          data: [
+            { created: "2024-01-01T00:00:00Z", createdBy: "ADD" },
+            { created: "2024-06-01T12:00:00Z", createdBy: `${instruction}# buildkit` },
+          ],
+        },
+        { type: "imageCreationTime", data: "2024-06-01T12:00:00Z" },
+        { type: "rootFs", data: [B] },
+        { type: "imageOsReleasePrettyName", data: "Debian GNU/Linux 12 (bookworm)" },
+        {
+          type: "autoDetectedUserInstructions",
+          data: {
+            dockerfileLayers: { [id]: { instruction } },
+            dockerfilePackages: { curl: installed, glibc: installed },
+          },
+        },
+        { type: "imageNames", data: { names: ["team/app:1"] } },
+        { type: "platform", data: "linux/arm64" },
+        { type: "pluginVersion", data: PLUGIN_VERSION },
+      ],
+      target: { image: "docker-image|team/app" },
+      identity: { type: "deb", args: { platform: "linux/arm64" } },
+    }]));
+  });
+
+  it("says little about a scratch image, but says it", () => {
+    const config = { rootfs: { diff_ids: [] } };
+    const os = {
+      release: { name: "unknown", version: "0.0", prettyName: "" },
+      packages: { type: "deb", database: "var/lib/dpkg/status", packages: [] },
+      problems: [],
+    } as const;
+    const [result] = buildScanResults(input({ image: image({ config, layers: [] }), os }));
+    expect(result?.identity).toEqual({ type: "linux" });
+    expect(result?.facts.map((fact) => fact.type)).toEqual(["depGraph", "imageId", "imageNames", "pluginVersion"]);
+    expect(result?.facts[0]?.data).toMatchObject({
+      pkgManager: { name: "linux", repositories: [{ alias: "unknown:0.0" }] },
+    });
+  });
+
+  it("derives names and distribution from a registry's digests, not from an archive's", () => {
+    const digests = { manifest: A, index: B };
+    const pulled = input({ imageName: "reg.example/app:1", image: image({ source: "registry", digests }) });
+    expect(factOf(pulled, "imageNames")).toEqual({
+      names: ["reg.example/app:1", `reg.example/app@${A}`, `reg.example/app@${B}`],
+    });
+    expect(factOf(pulled, "ociDistributionMetadata")).toEqual({
+      registryHost: "reg.example",
+      repository: "app",
+      manifestDigest: A,
+      indexDigest: B,
+      imageTag: "1",
+    });
+    const archive = input({ image: image({ digests }) });
+    expect(factOf(archive, "imageNames")).toEqual({ names: ["team/app:1"] });
+    expect(factOf(archive, "ociDistributionMetadata")).toBeUndefined();
+  });
+
+  it("derives no names from an archive's file name", () => {
+    const scan = input({ imageName: "My Image.tar", imageNameIsFile: true });
+    expect(factTypes(scan)).not.toContain("imageNames");
+    expect(buildScanResults(scan)[0]?.target.image).toBe("docker-image|My Image.tar");
+    expect(() => buildScanResults(input({ imageName: "My Image.tar" }))).toThrow("Cannot report the image");
+  });
+
+  it("puts provenance before the platform and warnings at the end", () => {
+    const attestations = [{
+      attestedDigest: A,
+      manifestDigest: B,
+      layerDigest: B,
+      predicateType: "https://slsa.dev/provenance/v1",
+      statement: { predicateType: "https://slsa.dev/provenance/v1", predicate: { buildDefinition: {} } },
+    }];
+    const { config } = image();
+    const scan = input({ attestations, image: image({ config: { ...config, config: { User: "u".repeat(2000) } } }) });
+    expect(factTypes(scan).slice(-4)).toEqual(["provenanceMetadata", "platform", "pluginVersion", "pluginWarnings"]);
+  });
+});
+
+describe("snyk", () => {
+  it("renders the JSON array of results and nothing else", () => {
+    const scanResults = buildScanResults(input());
+    const report: ScanReport = {
+      imageName: "team/app:1",
+      status: "success",
+      os: input().os,
+      scanResults: [...scanResults, ...scanResults],
+      problems: [],
+      digests: {},
+      configDigest: A,
+    };
+    expect([...snyk.render(report)].join("")).toBe(`${JSON.stringify(report.scanResults)}\n`);
+    expect([...snyk.render({ ...report, scanResults: [] })].join("")).toBe("[]\n");
+  });
+});
