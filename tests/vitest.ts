@@ -150,7 +150,7 @@ function format(name: string, row: readonly unknown[], index: number): string {
   });
 }
 
-type Each = <T>(
+type Each = <const T>(
   rows: readonly T[],
 ) => (
   name: string,

@@ -25,6 +25,7 @@ export function viewOf(
     file: (path) => kept.find((file) => file.path === (links[path] ?? path)),
     filesIn: (directory) => kept.filter((file) => file.path.startsWith(directory)),
     files: () => kept,
+    linkedPaths: () => undefined,
     problems: [],
   };
 }

@@ -97,6 +97,8 @@ export const LIMITS = {
   jsonValues: 100_000,
   /** Brokered requests served at once; above it the caller gets 503 instead of our memory. */
   brokerRequestsInFlight: 64,
+  /** Time to the agent's answer: the server forgets the caller after an hour, so a later one helps nobody. */
+  brokerAnswerTimeoutMs: 60 * 60_000,
   /** Refusals (503) waiting to be sent; each is one streaming id. Beyond it a request is only logged. */
   brokerRefusalsQueued: 10_000,
   /** Refusals sent at once: they must not take the network from the requests that are served. */

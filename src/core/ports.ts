@@ -187,6 +187,11 @@ export interface ImageView {
   filesIn(directory: string): readonly ImageFile[];
   /** All kept files, sorted by path. */
   files(): Iterable<ImageFile>;
+  /**
+   * Where links led to that were asked for so far, when the extractor did not keep what is there: the layers have to be
+   * read once more with these files wanted too. Undefined when there is nothing of the kind.
+   */
+  linkedPaths(): FilePattern | undefined;
   readonly problems: readonly Problem[];
 }
 
@@ -200,8 +205,8 @@ export interface LayerEngine {
    * @throws {LayerError} INTEGRITY, LAYER_CORRUPT or LIMIT_EXCEEDED, naming the layer.
    */
   extract(layer: LayerHandle, options: ExtractOptions): Promise<LayerFacts>;
-  /** Applies layers, bottom first. */
-  assemble(layers: readonly LayerFacts[]): ImageView;
+  /** Applies layers, bottom first. `sought` as in {@link ExtractOptions.also}. */
+  assemble(layers: readonly LayerFacts[], sought?: FilePattern): ImageView;
 }
 
 /** Options of {@link LayerEngine.extract}. */
@@ -209,6 +214,8 @@ export interface ExtractOptions {
   readonly signal: AbortSignal;
   /** Called now and then with the stored bytes read so far. */
   readonly onProgress?: ((storedBytes: number) => void) | undefined;
+  /** Files that are wanted beside those of the table: {@link ImageView.linkedPaths} of a first reading. */
+  readonly also?: FilePattern | undefined;
 }
 
 /**

@@ -6,8 +6,17 @@
 import { analyzeOs } from "../analyzers/mod.ts";
 import { OutpostError, toOutpostError } from "../core/errors.ts";
 import { LIMITS } from "../core/limits.ts";
-import type { Clock, ImageHandle, LayerEngine, LayerHandle, ScanEvent, ScanReport } from "../core/ports.ts";
-import type { LayerFacts, Problem } from "../core/types.ts";
+import type {
+  Clock,
+  FilePattern,
+  ImageHandle,
+  ImageView,
+  LayerEngine,
+  LayerHandle,
+  ScanEvent,
+  ScanReport,
+} from "../core/ports.ts";
+import type { LayerFacts, OsAnalysis, Problem } from "../core/types.ts";
 import { withDeadline } from "../lib/deadline.ts";
 import { buildScanResults } from "../results/mod.ts";
 
@@ -43,9 +52,7 @@ async function scan(options: ScanImageOptions): Promise<ScanReport> {
   const { image, engine, imageName, imageNameIsFile = false, signal, onEvent } = options;
   const bytes = checkSize(options);
   onEvent?.({ kind: "resolved", imageName, layers: image.layers.length, bytes });
-  const layers = await extractAll(options);
-  const view = engine.assemble(layers);
-  const os = analyzeOs(view);
+  const { layers, view, os } = await readImage(options);
   const problems: Problem[] = [...image.problems, ...layers.flatMap((layer) => layer.problems), ...os.problems];
   const attestations = await image.attestations(signal).catch((error: unknown) => {
     const { code, message } = toOutpostError(error);
@@ -67,6 +74,28 @@ async function scan(options: ScanImageOptions): Promise<ScanReport> {
   };
 }
 
+interface ReadImage {
+  readonly layers: readonly LayerFacts[];
+  readonly view: ImageView;
+  readonly os: OsAnalysis;
+}
+
+/**
+ * Reads the layers; a second time when a package database turns out to be a link to a file that nobody knew to keep.
+ * That is rare, and it costs time instead of memory for every file that a link might lead to.
+ */
+async function readImage(options: ScanImageOptions): Promise<ReadImage> {
+  const { engine } = options;
+  const layers = await extractAll(options);
+  const view = engine.assemble(layers);
+  const os = analyzeOs(view);
+  const also = view.linkedPaths();
+  if (also === undefined) return { layers, view, os };
+  const again = await extractAll({ ...options, onEvent: undefined }, also);
+  const whole = engine.assemble(again, also);
+  return { layers: again, view: whole, os: analyzeOs(whole) };
+}
+
 function checkSize({ image, maxImageBytes, imageName }: ScanImageOptions): number | undefined {
   if (image.layers.length > LIMITS.layersPerImage) {
     throw new OutpostError("LIMIT_EXCEEDED", `Cannot scan ${imageName}: it has ${image.layers.length} layers`, {
@@ -86,7 +115,7 @@ function checkSize({ image, maxImageBytes, imageName }: ScanImageOptions): numbe
   return total;
 }
 
-async function extractAll(options: ScanImageOptions): Promise<LayerFacts[]> {
+async function extractAll(options: ScanImageOptions, also?: FilePattern): Promise<LayerFacts[]> {
   const { image, engine, signal, onEvent } = options;
   const done = new Map<string, LayerFacts>();
   const all: LayerFacts[] = [];
@@ -96,7 +125,7 @@ async function extractAll(options: ScanImageOptions): Promise<LayerFacts[]> {
     onEvent?.({ kind: "layer-start", index, name: layer.name, size: layer.size });
     const onProgress = (storedBytes: number): void => onEvent?.({ kind: "layer-progress", index, storedBytes });
     try {
-      const facts = known ?? await engine.extract(layer, { signal, onProgress });
+      const facts = known ?? await engine.extract(layer, { signal, onProgress, also });
       done.set(layerKey(layer), facts);
       all.push(facts);
       const { storedBytes, entryCount: entries } = facts;

@@ -15,7 +15,8 @@
  *
  * @module
  */
-import type { ImageView } from "../core/ports.ts";
+import { LIMITS } from "../core/limits.ts";
+import type { FilePattern, ImageView } from "../core/ports.ts";
 import type { ImageFile, LayerEntry, LayerFacts, Problem } from "../core/types.ts";
 import { type Content, type PathNode, PathTree } from "./path_tree.ts";
 
@@ -25,12 +26,15 @@ type HardLink = Extract<LayerEntry, { readonly kind: "hardlink" }>;
  * Applies layers, bottom first. The cost is linear in the entries, replaced paths and directories of all layers, times the length
  * of their paths. `problems` of the view are those of the merging alone: the layers' own are in their facts.
  *
+ * `sought` are the files that the layers were read for once more because links lead to them: one that is still not
+ * there does not exist.
+ *
  * @throws {OutpostError} LIMIT_EXCEEDED when the image has more than LIMITS.viewPaths paths that matter.
  */
-export function assembleLayers(layers: readonly LayerFacts[]): ImageView {
+export function assembleLayers(layers: readonly LayerFacts[], sought?: FilePattern): ImageView {
   const tree = new PathTree();
   layers.forEach((layer, index) => applyLayer(tree, layer, index));
-  return new MergedView(tree);
+  return new MergedView(tree, sought);
 }
 
 function applyLayer(tree: PathTree, layer: LayerFacts, index: number): void {
@@ -111,9 +115,13 @@ class MergedView implements ImageView {
   readonly #files: readonly ImageFile[];
   readonly #byNode = new Map<PathNode, ImageFile>();
   readonly #reported = new Set<PathNode>();
+  readonly #sought: ReadonlySet<string>;
+  readonly #linkedFiles = new Set<string>();
+  readonly #linkedDirectories = new Set<string>();
 
-  constructor(tree: PathTree) {
+  constructor(tree: PathTree, sought: FilePattern | undefined) {
     this.#tree = tree;
+    this.#sought = new Set([...sought?.paths ?? [], ...sought?.directories ?? []]);
     for (const node of tree.contents()) {
       const { content, path, place } = node;
       if (content?.kind === "file") {
@@ -131,15 +139,27 @@ class MergedView implements ImageView {
    * that is a link to something that cannot be read is reported once in {@link problems}.
    */
   file(path: string): ImageFile | undefined {
-    const { node, link } = this.#tree.resolve(path, { followLast: true });
-    const file = node === undefined ? undefined : this.#byNode.get(node);
-    if (node === undefined && link !== undefined) this.#reportLink(link);
-    return file;
+    const { node, link, beyond } = this.#tree.resolve(path, { followLast: true });
+    if (node !== undefined) return this.#byNode.get(node);
+    if (beyond !== undefined && this.#sought.has(beyond)) return undefined;
+    if (beyond !== undefined) this.#linkedFiles.add(beyond);
+    if (link !== undefined) this.#reportLink(link);
+    return undefined;
+  }
+
+  linkedPaths(): FilePattern | undefined {
+    if (this.#linkedFiles.size + this.#linkedDirectories.size === 0) return undefined;
+    return {
+      paths: [...this.#linkedFiles].sort(compare),
+      directories: [...this.#linkedDirectories].sort(compare),
+      maxBytes: LIMITS.packageDatabaseBytes,
+    };
   }
 
   /** Kept files below a directory, links to the directory followed; `path` of each is where it really is. */
   filesIn(directory: string): readonly ImageFile[] {
-    const { node } = this.#tree.resolve(directory, { followLast: true });
+    const { node, beyond } = this.#tree.resolve(directory, { followLast: true });
+    if (beyond !== undefined && !this.#sought.has(`${beyond}/`)) this.#linkedDirectories.add(`${beyond}/`);
     if (node === undefined || node.content !== undefined) return [];
     if (node.path === "") return this.#files;
     // In code unit order, all paths below a directory stand together; "0" is the code unit after "/".

@@ -5,7 +5,7 @@
  */
 import type { FilePattern, InflaterFactory, LayerEngine } from "../core/ports.ts";
 import { assembleLayers } from "./assemble.ts";
-import { extractLayer, type LayerLimits } from "./extract.ts";
+import { extractLayer, type ExtractorOptions, type LayerLimits } from "./extract.ts";
 import { compilePatterns } from "./matcher.ts";
 
 /** Changes whenever the same layer and patterns would give other facts. */
@@ -34,7 +34,19 @@ export function createLayerEngine(options: LayerEngineOptions): LayerEngine {
   };
   return {
     version,
-    extract: (layer, extractOptions) => extractLayer(layer, extractor, extractOptions),
+    extract: (layer, extractOptions) =>
+      extractLayer(layer, widened(extractor, options, extractOptions.also), extractOptions),
     assemble: assembleLayers,
   };
+}
+
+/** The extractor with further files wanted; its facts are others, so its version is another too. */
+function widened(
+  extractor: ExtractorOptions,
+  { patterns }: LayerEngineOptions,
+  also: FilePattern | undefined,
+): ExtractorOptions {
+  if (also === undefined) return extractor;
+  const version = `${extractor.version}+${JSON.stringify([also.paths, also.directories, also.names, also.maxBytes])}`;
+  return { ...extractor, version, matcher: compilePatterns([...patterns, also]) };
 }

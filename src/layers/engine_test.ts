@@ -29,6 +29,41 @@ describe("createLayerEngine()", () => {
     expect(found).toEqual([["a/wanted", "new"], ["b/wanted", "kept"]]);
   });
 
+  it("names what links lead to, and finds it when the layers are read for it", async () => {
+    const engine = createLayerEngine({
+      patterns: [{ paths: ["db", "dir/list"], directories: ["all/"], maxBytes: 1 << 20 }],
+      version: "1",
+    });
+    const handle = layer(tar(
+      { name: "srv/real", body: "content" },
+      { name: "srv/more/list", body: "more" },
+      { name: "srv/all/one", body: "1" },
+      { name: "db", type: "2", linkName: "/srv/real" },
+      { name: "dir", type: "2", linkName: "srv/more" },
+      { name: "all", type: "2", linkName: "srv/all" },
+      { name: "dangling", type: "2", linkName: "nowhere" },
+    ));
+    const first = await engine.extract(handle, { signal });
+    const view = engine.assemble([first]);
+    expect(view.linkedPaths()).toBeUndefined();
+    for (const path of ["db", "dir/list", "dangling", "plain"]) expect(view.file(path)).toBeUndefined();
+    expect(view.filesIn("all/")).toEqual([]);
+    const also = view.linkedPaths();
+    expect(also).toMatchObject({ paths: ["nowhere", "srv/more/list", "srv/real"], directories: ["srv/all/"] });
+    const second = await engine.extract(handle, { signal, also });
+    expect(second.extractor).not.toBe(first.extractor);
+    const whole = engine.assemble([second], also);
+    const read = (path: string): string => new TextDecoder().decode(whole.file(path)?.content);
+    expect([read("db"), read("dir/list"), whole.filesIn("all/").map((file) => file.path)]).toEqual([
+      "content",
+      "more",
+      ["srv/all/one"],
+    ]);
+    expect(whole.file("dangling")).toBeUndefined();
+    expect(whole.linkedPaths()).toBeUndefined();
+    expect(whole.problems).toEqual([]);
+  });
+
   it("has a version that names extractor and table, and marks facts with it", async () => {
     const [one, two] = ["table-1", "table-2"].map((version) => createLayerEngine({ patterns, version }));
     expect(one?.version).not.toBe(two?.version);

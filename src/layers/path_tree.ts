@@ -49,6 +49,8 @@ export interface Resolution {
   readonly node: PathNode | undefined;
   /** The link that the path itself is, when its last part is one and links are followed to the end. */
   readonly link: PathNode | undefined;
+  /** Where links led to, when nothing is known there. */
+  readonly beyond: string | undefined;
 }
 
 /** The end of a walk: the last known node, the unknown parts after it, and whether no directory can be made there. */
@@ -56,6 +58,8 @@ interface End {
   readonly at: PathNode;
   readonly rest: readonly string[];
   readonly link: PathNode | undefined;
+  /** Links were followed, in the middle of the path or at its end. */
+  readonly linked: boolean;
   /** The path goes in circles, through too many links, or through something that is not a directory. */
   readonly dead: boolean;
 }
@@ -131,7 +135,12 @@ export class PathTree {
    */
   resolve(path: string, options: { readonly followLast: boolean }): Resolution {
     const end = this.#walk(this.#root, split(path), options.followLast, newBudget());
-    return { node: end.dead || end.rest.length > 0 ? undefined : end.at, link: end.link };
+    const unknown = end.rest.length > 0;
+    return {
+      node: end.dead || unknown ? undefined : end.at,
+      link: end.link,
+      beyond: !end.dead && unknown && end.linked ? [...split(end.at.path), ...end.rest].join("/") : undefined,
+    };
   }
 
   #walk(from: PathNode, path: readonly string[], followLast: boolean, budget: Budget): End {
@@ -139,27 +148,29 @@ export class PathTree {
     const rest: string[] = [];
     let at = from;
     let link: PathNode | undefined;
+    let linked = false;
     for (let name = parts.pop(); name !== undefined; name = parts.pop()) {
-      if (--budget.steps < 0) return { at, rest, link, dead: true };
+      if (--budget.steps < 0) return { at, rest, link, linked, dead: true };
       if (name === "..") {
         if (rest.pop() === undefined) at = at.parent;
         continue;
       }
-      if (at.content !== undefined) return { at, rest, link, dead: true };
+      if (at.content !== undefined) return { at, rest, link, linked, dead: true };
       const child = rest.length > 0 ? undefined : at.children?.get(name);
       if (child === undefined) {
         rest.push(name);
       } else if (child.content?.kind === "symlink" && (parts.length > 0 || followLast)) {
         // The first link met with nothing left to walk is the path itself.
         if (parts.length === 0) link ??= child;
-        if (--budget.hops < 0) return { at, rest, link, dead: true };
+        linked = true;
+        if (--budget.hops < 0) return { at, rest, link, linked, dead: true };
         if (child.content.target.startsWith("/")) at = this.#root;
         for (const part of split(child.content.target).toReversed()) parts.push(part);
       } else {
         at = child;
       }
     }
-    return { at, rest, link, dead: false };
+    return { at, rest, link, linked, dead: false };
   }
 
   #makeDirectory(parts: readonly string[]): PathNode {
