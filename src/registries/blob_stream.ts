@@ -4,7 +4,8 @@
  * When a body breaks or stalls, the rest is asked for with a closed range (RFC 9110 §14; open and suffix ranges fail at
  * several registries). An answer that does not continue where the last one ended - no or another `Content-Range`, another
  * `ETag`, 200 or 416 to a range - makes one request for the whole, of which the part that is already delivered is skipped.
- * Pieces are handed on as they came, without copies; nobody reads ahead of the consumer.
+ * Nobody reads ahead of the consumer. The stream is a byte stream, and one buffer serves all reads below it: the pieces
+ * that `fetch` would allocate otherwise are most of a scan's memory.
  *
  * @module
  */
@@ -15,6 +16,9 @@ import type { Descriptor } from "../core/types.ts";
 import { BodyReader, cancelled } from "../net/body.ts";
 import type { StreamedResponse } from "../net/http.ts";
 import { backoffMs } from "../net/retry.ts";
+
+/** Size of a piece where the consumer brings no buffer of its own. */
+const PIECE_BYTES = 64 * 1024;
 
 /** Options of {@link openBlob}. */
 export interface BlobOptions {
@@ -35,7 +39,9 @@ export interface BlobOptions {
 export async function openBlob(options: BlobOptions): Promise<ByteStream> {
   const source = new BlobSource(options);
   await source.start();
-  return new ReadableStream<Uint8Array<ArrayBuffer>>({
+  return new ReadableStream({
+    type: "bytes",
+    autoAllocateChunkSize: PIECE_BYTES,
     pull: (controller) => source.pull(controller),
     cancel: () => source.cancel(),
   }, { highWaterMark: 0 });
@@ -48,6 +54,8 @@ class BlobSource {
   #received = 0;
   /** Bytes of the present answer that were handed on before. */
   #skip = 0;
+  /** What the consumer's buffer had no room for; valid until the next read. */
+  #rest: Uint8Array<ArrayBuffer> | undefined;
   #etag: string | null | undefined;
   #rangesWork = true;
   #failures = 0;
@@ -69,12 +77,23 @@ class BlobSource {
     await this.#reader?.cancel();
   }
 
-  /** Hands on one piece, or ends, or fails. */
-  async pull(controller: ReadableStreamDefaultController<Uint8Array<ArrayBuffer>>): Promise<void> {
+  /** Fills the consumer's buffer with one piece, or ends, or fails. */
+  async pull(controller: ReadableByteStreamController): Promise<void> {
     try {
-      const piece = await this.#next();
-      if (piece === undefined) controller.close();
-      else controller.enqueue(piece);
+      const piece = this.#rest ?? await this.#next();
+      const request = controller.byobRequest;
+      if (piece === undefined) {
+        controller.close();
+        request?.respond(0);
+        return;
+      }
+      // Cancelled in the meantime: nobody asks any more.
+      if (request?.view == null) return;
+      const { buffer, byteOffset, byteLength } = request.view;
+      const taken = Math.min(byteLength, piece.byteLength);
+      new Uint8Array(buffer, byteOffset, taken).set(piece.subarray(0, taken));
+      this.#rest = taken < piece.byteLength ? piece.subarray(taken) : undefined;
+      request.respond(taken);
     } catch (error) {
       await this.cancel();
       throw this.#explain(error);
@@ -172,7 +191,7 @@ class BlobSource {
     this.#skip = this.#received - from;
     this.#reader = response.body === null
       ? undefined
-      : new BodyReader(response.body, { clock, url: response.url, signal });
+      : new BodyReader(response.body, { clock, url: response.url, signal, reuseBuffer: true });
   }
 
   #damaged(problem: string): OutpostError {

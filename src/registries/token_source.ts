@@ -10,7 +10,7 @@ import { OutpostError } from "../core/errors.ts";
 import { LIMITS } from "../core/limits.ts";
 import type { Clock, RegistryCredentials } from "../core/ports.ts";
 import { isRecord, parseJsonBytes } from "../lib/bounded_json.ts";
-import { abortable } from "../net/body.ts";
+import { abortable, cancelled } from "../net/body.ts";
 import type { BufferedResponse, HttpClient } from "../net/http.ts";
 import { checkRealm } from "../net/origin.ts";
 import { basicAuthorization, hasLogin } from "./credentials.ts";
@@ -79,7 +79,9 @@ export class TokenSource {
     }
     this.#kept.delete(key);
     const flight = this.#flights.get(key) ?? this.#depart(key, request);
-    const fetched = await abortable(flight, signal);
+    const fetched = await abortable(flight, signal).catch((error: unknown) => {
+      throw signal.aborted ? cancelled(signal) : error;
+    });
     return fetched === undefined ? undefined : { value: fetched.value, cached: false };
   }
 
