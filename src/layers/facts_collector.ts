@@ -64,6 +64,8 @@ export class FactsCollector implements TarSink {
   readonly #targets = new Map<string, FileEntry>();
   /** Hard links that nobody wants: a wanted one may point to them. */
   readonly #otherLinks = new Map<string, string>();
+  /** Wanted links whose content was not at hand, with their targets as of that moment, see `#chain`. */
+  readonly #unresolved = new Map<string, readonly string[]>();
   /** What entries and their directories stand in each directory, so that a replacement finds what is below it. */
   readonly #children = new Map<string, Set<string>>();
   readonly #replaced = new PathHashes();
@@ -132,15 +134,14 @@ export class FactsCollector implements TarSink {
    */
   missingTargets(): Map<string, number> {
     const missing = new Map<string, number>();
-    let sorted: Float64Array | undefined;
-    for (const entry of this.#entries.values()) {
-      if (entry.kind !== "hardlink") continue;
-      sorted ??= this.#replaced.sorted();
-      const chain = this.#chain(entry.target);
-      const last = chain[chain.length - 1] ?? entry.target;
+    if (this.#unresolved.size === 0) return missing;
+    const sorted = this.#replaced.sorted();
+    for (const [path, chain] of this.#unresolved) {
+      const last = chain[chain.length - 1] ?? "";
+      if (this.#entries.get(path)?.kind !== "hardlink") continue;
       if (!hasPath(sorted, last) && !this.#entries.has(last)) continue;
-      const limit = this.#options.matcher(entry.path);
-      for (const path of chain) missing.set(path, Math.max(limit, missing.get(path) ?? 0));
+      const limit = this.#options.matcher(path);
+      for (const target of chain) missing.set(target, Math.max(limit, missing.get(target) ?? 0));
     }
     return missing;
   }
@@ -180,16 +181,22 @@ export class FactsCollector implements TarSink {
 
   /** Takes away what the layer had at the path, and below it. */
   #replace(path: string): void {
-    if (this.#entries.delete(path)) this.#replaced.add(path);
+    this.#forget(path);
     const children = this.#children.get(path);
     if (children === undefined) return;
     this.#children.delete(path);
     for (const child of children) this.#replace(child);
   }
 
+  #forget(path: string): void {
+    if (this.#entries.delete(path)) this.#replaced.add(path);
+    this.#targets.delete(path);
+    this.#otherLinks.delete(path);
+  }
+
   #onDirectory(path: string): void {
     this.#directories.add(path);
-    if (this.#entries.delete(path)) this.#replaced.add(path);
+    this.#forget(path);
   }
 
   #onFile(path: string, header: TarHeader): boolean {
@@ -209,7 +216,12 @@ export class FactsCollector implements TarSink {
   /** Keeps a complete file: as an entry when it is wanted, as a link target when only a link wants it. */
   #keep(file: FileEntry): void {
     if (file.size <= this.#options.matcher(file.path)) this.#set(file.path, file);
-    if (this.#options.linkTargets?.has(file.path) === true) this.#targets.set(file.path, file);
+    if (this.#options.linkTargets?.has(file.path) === true) this.#setTarget(file.path, file);
+  }
+
+  #setTarget(path: string, file: FileEntry): void {
+    this.#targets.set(path, file);
+    this.#register(path);
   }
 
   #keepOversize(path: string, size: number, limit: number): void {
@@ -221,6 +233,10 @@ export class FactsCollector implements TarSink {
   #set(path: string, entry: LayerEntry): void {
     this.#entries.delete(path);
     this.#entries.set(path, entry);
+    this.#register(path);
+  }
+
+  #register(path: string): void {
     let child = path;
     for (let slash = child.lastIndexOf("/"); slash > 0; slash = child.lastIndexOf("/")) {
       const parent = child.slice(0, slash);
@@ -246,23 +262,32 @@ export class FactsCollector implements TarSink {
 
   /** The content is taken at this moment: a later member at the target's path is another file. */
   #onHardlink(path: string, target: string): void {
-    const limit = this.#options.matcher(path);
-    const targetLimit = this.#options.linkTargets?.get(path) ?? 0;
-    const linked = this.#targets.get(target) ?? this.#entries.get(target);
     if (path === target) return;
+    const limit = this.#options.matcher(path);
+    const linked = this.#targets.get(target) ?? this.#entries.get(target);
+    const chain = this.#chain(target);
     this.#replace(path);
-    if (targetLimit > 0 && linked?.kind === "file") this.#targets.set(path, { ...linked, path });
+    if (linked?.kind === "symlink") {
+      this.#onSymlink(path, linked.target);
+      return;
+    }
+    if (linked?.kind === "file" && this.#options.linkTargets?.has(path) === true) {
+      this.#setTarget(path, { ...linked, path });
+    }
     if (limit === 0) {
       this.#replaced.add(path);
-      if (this.#chargeLink(path.length + target.length)) this.#otherLinks.set(path, target);
+      if (!this.#chargeLink(path.length + target.length)) return;
+      this.#otherLinks.set(path, target);
+      this.#register(path);
       return;
     }
     this.#charge(path.length + target.length + ENTRY_BYTES);
-    if (linked?.kind === "symlink") this.#set(path, { ...linked, path });
-    else if (linked === undefined || linked.kind === "hardlink") this.#set(path, { kind: "hardlink", path, target });
-    else if ("size" in linked && linked.size > limit) this.#keepOversize(path, linked.size, limit);
-    else if (linked.kind === "file") this.#set(path, { ...linked, path });
-    else this.#set(path, { kind: "hardlink", path, target });
+    if (linked !== undefined && "size" in linked && linked.size > limit) this.#keepOversize(path, linked.size, limit);
+    else if (linked?.kind === "file") this.#set(path, { ...linked, path });
+    else {
+      this.#unresolved.set(path, chain);
+      this.#set(path, { kind: "hardlink", path, target });
+    }
   }
 
   /** OCI image specification, layer.md "Whiteouts". Other `.wh..wh.` names are AUFS' own and mean nothing. */

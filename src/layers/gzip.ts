@@ -37,6 +37,8 @@ export class GzipDecoder {
   #field = new Uint8Array(10);
   #filled = 0;
   #flags = 0;
+  /** True while a further member is only suspected: its magic number is not complete. */
+  #suspected = false;
   #extraLeft = 0;
   #headerCrc = 0;
   #crc = 0;
@@ -68,7 +70,7 @@ export class GzipDecoder {
   finish(): void {
     // One byte that could begin a member begins none: gzip(1) takes it for garbage.
     const whole = this.#state === State.Ignore || this.#state === State.Between ||
-      (this.#state === State.Fixed && this.#filled === 1 && this.#flags === BETWEEN);
+      (this.#suspected && this.#filled === 1);
     if (!whole) throw this.#fail("LAYER_CORRUPT", "the gzip stream ends too early");
   }
 
@@ -105,7 +107,7 @@ export class GzipDecoder {
       case State.Between:
         if (bytes[at] === 0x1f) {
           this.#begin(State.Fixed);
-          this.#flags = BETWEEN;
+          this.#suspected = true;
         } else this.#state = State.Ignore;
         return at;
       case State.Fixed:
@@ -145,14 +147,15 @@ export class GzipDecoder {
     return at + taken;
   }
 
-  /** Checks the magic as soon as it is there: garbage after a member ends the stream, method included only in a member. */
+  /** Checks the magic number as soon as it is there: garbage after a member ends the stream, at its first two bytes. */
   #magicHolds(): boolean {
     const [first, second, method] = this.#field;
     if (this.#filled >= 2 && (first !== 0x1f || second !== 0x8b)) {
-      if (this.#flags !== BETWEEN) throw this.#malformed("magic number");
+      if (!this.#suspected) throw this.#malformed("magic number");
       this.#state = State.Ignore;
       return false;
     }
+    if (this.#filled >= 2) this.#suspected = false;
     if (this.#filled >= 3 && method !== 8) throw this.#malformed("compression method");
     return true;
   }
@@ -215,9 +218,6 @@ export class GzipDecoder {
     return this.#fail("LAYER_CORRUPT", `the gzip stream has a wrong ${what}`);
   }
 }
-
-/** Value of the flags while a further member is only suspected: no header has it, as reserved bits are refused. */
-const BETWEEN = 0x100;
 
 function uint16(field: Uint8Array): number {
   return (field[0] ?? 0) | ((field[1] ?? 0) << 8);
