@@ -73,6 +73,7 @@ class RunningDaemon implements Daemon {
       clock: parts.clock,
       logger: parts.logger.child("scans"),
       maxImageBytes: config.maxImageBytes,
+      redact: (text) => parts.redactor.text(text),
       onScan: (outcome, milliseconds) => {
         metrics.scans.inc({ outcome });
         metrics.scanSeconds.observe(milliseconds / 1000);

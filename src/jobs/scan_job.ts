@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { toOutpostError } from "../core/errors.ts";
+import { type OutpostError, toOutpostError } from "../core/errors.ts";
 import { LIMITS } from "../core/limits.ts";
 import type {
   CallbackTransport,
@@ -54,22 +54,38 @@ export interface ScanRunnerOptions {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly maxImageBytes: number;
+  /** Masks secrets in an error's text: a registry's own words may repeat what it was sent. */
+  readonly redact: (text: string) => string;
   readonly onScan?: ((outcome: ScanOutcome, milliseconds: number) => void) | undefined;
   readonly onCallback?: ((outcome: "delivered" | "refused" | "retried" | "abandoned") => void) | undefined;
 }
 
-/** Makes the function that runs jobs. It never rejects: every failure ends in a callback or, when that fails, in the log. */
+/**
+ * Makes the function that runs jobs. It never rejects: every failure ends in a callback or, when that fails, in the log.
+ * A result that the other side refuses for good counts as failed, and the next image gets its turn; when results can
+ * not be delivered at all, or the signal aborts, the job ends there.
+ */
 export function createScanRunner(options: ScanRunnerOptions): (job: ScanJob, signal: AbortSignal) => Promise<void> {
   const { clock, logger, transport, onCallback } = options;
   const outbox = new Outbox({ transport, clock, logger, onOutcome: onCallback });
 
   return async function runScanJob(job: ScanJob, signal: AbortSignal): Promise<void> {
     const count = { success: 0, partial: 0, error: 0 };
+    const log = { id: job.id, requestId: job.requestId };
     try {
       for (const [sequence, target] of job.targets.entries()) {
         const { outcome, body } = await scanTarget(options, job, target, signal);
-        count[outcome]++;
-        await send(outbox, job, job.callbacks.result, { ...body, id: job.id, sequence }, signal);
+        const message = encode({ ...body, id: job.id, sequence });
+        const delivered = await send(outbox, job, job.callbacks.result, message.bytes, signal).then(
+          () => true,
+          (error: unknown) => {
+            const known = toOutpostError(error);
+            if (signal.aborted || known.retryable) throw error;
+            logger.error("Result refused", { ...log, image: targetName(target), error: known });
+            return false;
+          },
+        );
+        count[delivered && message.whole ? outcome : "error"]++;
       }
       if (job.callbacks.done === undefined) return;
       const totals = {
@@ -78,9 +94,10 @@ export function createScanRunner(options: ScanRunnerOptions): (job: ScanJob, sig
         partial: count.partial,
         failed: count.error,
       };
-      await send(outbox, job, job.callbacks.done, { ...job.fields, id: job.id, ...totals }, signal);
+      const closing = encode({ ...job.fields, id: job.id, ...totals });
+      await send(outbox, job, job.callbacks.done, closing.bytes, signal);
     } catch (error) {
-      logger.error("Scan request not finished", { id: job.id, requestId: job.requestId, error: toOutpostError(error) });
+      logger.error("Scan request not finished", { ...log, error: toOutpostError(error) });
     }
   };
 }
@@ -112,8 +129,15 @@ async function scanTarget(
     const known = toOutpostError(error);
     onScan?.("error", clock.now() - started);
     logger.error("Scan failed", { ...log, error: known });
-    return { outcome: "error", body: { ...carried, status: "error", scanResults: [], error: known.toJSON() } };
+    return {
+      outcome: "error",
+      body: { ...carried, status: "error", scanResults: [], error: told(known, options.redact) },
+    };
   }
+}
+
+function told({ code, message, hint }: OutpostError, redact: (text: string) => string): Record<string, string> {
+  return { code, message: redact(message), ...(hint === undefined ? {} : { hint: redact(hint) }) };
 }
 
 async function scanRemote(
@@ -144,24 +168,26 @@ function targetName(target: ScanTarget): string {
   return target.digest === undefined ? `${target.repository}:latest` : `${target.repository}@${target.digest}`;
 }
 
+/** A callback's body. One that is larger than the broker takes becomes an error that says so: that reaches the user. */
+function encode(body: Readonly<Record<string, unknown>>): { readonly bytes: Uint8Array<ArrayBuffer>; whole: boolean } {
+  const bytes = new TextEncoder().encode(JSON.stringify(body));
+  if (bytes.length <= LIMITS.brokerRequestBodyBytes) return { bytes, whole: true };
+  const error = {
+    code: "BODY_TOO_LARGE",
+    message: `The result has ${bytes.length} bytes, more than the broker's ${LIMITS.brokerRequestBodyBytes}`,
+  };
+  const { problems: _problems, ...rest } = body;
+  const replaced = { ...rest, status: "error", scanResults: [], error };
+  return { bytes: new TextEncoder().encode(JSON.stringify(replaced)), whole: false };
+}
+
 async function send(
   outbox: Outbox,
   job: ScanJob,
   path: string,
-  body: Readonly<Record<string, unknown>>,
+  body: Uint8Array<ArrayBuffer>,
   signal: AbortSignal,
 ): Promise<void> {
   const headers = { "content-type": "application/json", "snyk-request-id": job.requestId };
-  const full = new TextEncoder().encode(JSON.stringify(body));
-  // The broker takes no larger body: saying so reaches the user, a body that is refused for ever does not.
-  const bytes = full.length <= LIMITS.brokerRequestBodyBytes ? full : new TextEncoder().encode(JSON.stringify({
-    ...body,
-    status: "error",
-    scanResults: [],
-    error: {
-      code: "BODY_TOO_LARGE",
-      message: `The result has ${full.length} bytes, more than the broker's ${LIMITS.brokerRequestBodyBytes}`,
-    },
-  }));
-  await outbox.deliver({ path, body: bytes, headers, origin: job.callbacks.origin }, signal);
+  await outbox.deliver({ path, body, headers, origin: job.callbacks.origin }, signal);
 }

@@ -7,10 +7,17 @@ import { Hono } from "hono";
 import { LIMITS } from "../core/limits.ts";
 import { OutpostError } from "../core/errors.ts";
 import type { Registry, RegistryCredentials } from "../core/ports.ts";
+import { parseJsonBytes } from "../lib/bounded_json.ts";
 import { parsePlatform } from "../lib/platform.ts";
 import { callbackPaths } from "../jobs/callback_paths.ts";
 import { readBody } from "./body.ts";
-import { firstCredentials, parseImageName, parseRepositoryPath, parseScanRequest } from "./contract.ts";
+import {
+  credentialTexts,
+  firstCredentials,
+  parseImageName,
+  parseRepositoryPath,
+  parseScanRequest,
+} from "./contract.ts";
 import type { AppContext, AppDeps, AppEnv } from "./deps.ts";
 import { streamJsonArray } from "./json_stream.ts";
 
@@ -23,7 +30,10 @@ export function agentRoutes(deps: AppDeps): Hono<AppEnv> {
     const report = await registry.validate(c.req.raw.signal);
     if (report.ok) return c.json({ ok: true });
     const { status, code, message, hint } = report;
-    return Response.json({ ok: false, code, message, ...(hint === undefined ? {} : { hint }) }, { status });
+    // A registry's own words may repeat what it was sent.
+    const redact = (text: string | undefined): string | undefined =>
+      text === undefined ? undefined : deps.redactor.text(text);
+    return Response.json({ ok: false, code, message: redact(message), hint: redact(hint) }, { status });
   });
 
   app.get("/list", (c) => {
@@ -80,9 +90,7 @@ export function agentRoutes(deps: AppDeps): Hono<AppEnv> {
 async function accept(deps: AppDeps, c: AppContext, kind: "scan" | "discover"): Promise<Response> {
   const { config, newId, queue, logger } = deps;
   const body = parseJson(await readBody(c.req.raw, LIMITS.requestBodyBytes));
-  const fromHeaders = headerTexts(c);
-  const probe = parseScanRequest(body, "");
-  const credentials = requestCredentials(deps, [...fromHeaders, ...probe.credentialTexts]);
+  const credentials = requestCredentials(deps, [...headerTexts(c), ...credentialTexts(body)]);
   const request = parseScanRequest(body, credentials.base);
   const origins = [
     ...config.callbackOrigins,
@@ -128,8 +136,9 @@ async function jsonArray<T>(pages: AsyncIterable<readonly T[]>): Promise<Respons
   return new Response(await streamJsonArray(pages), { headers: { "content-type": "application/json" } });
 }
 
+/** What follows the route's prefix in the path, in the form in which the router matched it. */
 function rest(c: AppContext, prefix: string): string {
-  return new URL(c.req.url).pathname.slice(prefix.length);
+  return c.req.path.slice(prefix.length);
 }
 
 function decodePath(path: string): string {
@@ -147,8 +156,11 @@ function queryPlatform(c: AppContext): ReturnType<typeof parsePlatform> | undefi
 
 function parseJson(bytes: Uint8Array): unknown {
   try {
-    return JSON.parse(new TextDecoder().decode(bytes));
+    return parseJsonBytes(bytes);
   } catch (error) {
-    throw new OutpostError("REQUEST_INVALID", "Cannot read the request: its body is not JSON", { cause: error });
+    throw new OutpostError("REQUEST_INVALID", "Cannot read the request: its body is not JSON", {
+      hint: `JSON in UTF-8, at most ${LIMITS.jsonDepth} levels deep, is understood.`,
+      cause: error,
+    });
   }
 }

@@ -58,8 +58,12 @@ function answerError(deps: AppDeps, error: unknown, c: AppContext): Response {
   if (known.retryAt !== undefined) {
     headers.set("retry-after", String(Math.max(1, Math.ceil((known.retryAt - deps.clock.now()) / 1000))));
   }
-  // The text went through no secret on purpose; a registry's own words in it might still quote one.
-  const body = deps.redactor.text(JSON.stringify(known.toJSON()));
-  headers.set("content-type", "application/json");
-  return new Response(body, { status: known.status, headers });
+  // No secret was put into the text; a registry's own words in it might still quote one.
+  const { code, message, hint } = known;
+  const redacted = {
+    code,
+    message: deps.redactor.text(message),
+    ...(hint === undefined ? {} : { hint: deps.redactor.text(hint) }),
+  };
+  return Response.json(redacted, { status: known.status, headers });
 }

@@ -8,10 +8,9 @@ import { LIMITS } from "../core/limits.ts";
 import { readBody } from "./body.ts";
 import type { AppContext, AppDeps, AppEnv, BrokerFace } from "./deps.ts";
 
-/** Headers that belong to one hop (RFC 9110 §7.6.1), and those that the body's new form makes wrong. */
+/** Headers that belong to one hop (RFC 9110 §7.6.1), and the length, which is counted anew. */
 const NOT_FORWARDED = new Set([
   "connection",
-  "content-encoding",
   "content-length",
   "host",
   "keep-alive",
@@ -54,7 +53,9 @@ async function forward(broker: BrokerFace, c: AppContext): Promise<Response> {
   const answer = await broker.forward(request, c.req.raw.signal);
   const answered = new Headers();
   for (const [name, value] of Object.entries(answer.headers)) {
-    if (!NOT_FORWARDED.has(name.toLowerCase())) answered.set(name, value);
+    const known = name.toLowerCase();
+    // We ask for no content coding; a field that came all the same says nothing about the body as it is now.
+    if (!NOT_FORWARDED.has(known) && known !== "content-encoding") answered.set(name, value);
   }
   const empty = answer.status === 204 || answer.status === 304;
   return new Response(empty ? null : answer.body, { status: answer.status, headers: answered });

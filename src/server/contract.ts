@@ -11,6 +11,7 @@ import { OutpostError } from "../core/errors.ts";
 import { isRepository, isTag, parseImageRef } from "../core/image_ref.ts";
 import { LIMITS } from "../core/limits.ts";
 import type { RegistryCredentials } from "../core/ports.ts";
+import { isRecord } from "../lib/bounded_json.ts";
 import { parsePlatform } from "../lib/platform.ts";
 import type { ScanTarget } from "../jobs/scan_job.ts";
 
@@ -19,15 +20,15 @@ const text = z.string().min(1);
 /** One image of a request; everything in it is *inferred*, unknown fields are kept. */
 export const IMAGE_FIELDS = z.looseObject({
   /** inferred: repository, with or without tag or digest. */
-  repository: text.optional(),
+  repository: text.nullish(),
   /** inferred. */
-  name: text.optional(),
+  name: text.nullish(),
   /** inferred. */
-  image: text.optional(),
+  image: text.nullish(),
   /** inferred. */
-  imageName: text.optional(),
+  imageName: text.nullish(),
   /** documented for Snyk's public import API, inferred here: `target.name` is `team/app:1.2`. */
-  target: z.union([z.looseObject({ name: text.optional() }), z.string()]).optional(),
+  target: z.union([z.looseObject({ name: text.nullish() }), z.string()]).nullish(),
   /** inferred. */
   tag: text.nullish(),
   /** inferred. */
@@ -38,27 +39,36 @@ export const IMAGE_FIELDS = z.looseObject({
 
 /** Body of `POST /scan` and `POST /discover`; *inferred*, unknown fields are kept. */
 export const SCAN_REQUEST = IMAGE_FIELDS.extend({
-  images: z.array(IMAGE_FIELDS).max(LIMITS.imagesPerScan).optional(),
+  images: z.array(IMAGE_FIELDS).max(LIMITS.imagesPerScan).nullish(),
   /** inferred: where results go; a path, an origin, or both. */
   callbackUrl: z.string().nullish(),
 });
 
 /** Fields that may hold credentials: read from the request, never carried to a callback. */
 const CREDENTIAL_FIELDS = ["credentials", "registryCredentials", "authorization", "auth"] as const;
-const DROPPED_FIELDS = new Set<string>([...CREDENTIAL_FIELDS, "username", "password", "token", "BROKER_VAR_SUB"]);
+/** Letter case does not matter; at any depth. */
+const DROPPED_FIELDS: ReadonlySet<string> = new Set(
+  [...CREDENTIAL_FIELDS, "username", "password", "token", "BROKER_VAR_SUB"].map((name) => name.toLowerCase()),
+);
 
 /** A scan request, taken apart. */
 export interface ParsedScanRequest {
   readonly targets: readonly ScanTarget[];
   readonly callbackUrl: string | undefined;
-  /** Texts that may be credentials, to be tried in order. */
-  readonly credentialTexts: readonly string[];
   /** Fields to carry to every callback. */
   readonly fields: Readonly<Record<string, unknown>>;
 }
 
 /**
- * Parses the body of `/scan` or `/discover`.
+ * Texts in the body of `/scan` or `/discover` that may be credentials, to be tried in order. Anything is taken: what the
+ * body is worth otherwise, {@link parseScanRequest} says, which needs the credentials' registry.
+ */
+export function credentialTexts(body: unknown): readonly string[] {
+  return isRecord(body) ? CREDENTIAL_FIELDS.flatMap((name) => credentialText(body[name])) : [];
+}
+
+/**
+ * Parses the body of `/scan` or `/discover`. `base` is the registry's CR_BASE: its host in front of a name is dropped.
  *
  * @throws {OutpostError} REQUEST_INVALID or REFERENCE_INVALID, naming the field.
  */
@@ -72,7 +82,7 @@ export function parseScanRequest(body: unknown, base: string): ParsedScanRequest
   }
   const request = parsed.data;
   const { images, ...top } = request;
-  const targets = images === undefined
+  const targets = images === undefined || images === null
     ? [parseTarget(top, {}, base)]
     : images.map((image) => parseTarget(image, carried(image), base));
   if (targets.length === 0) {
@@ -81,18 +91,25 @@ export function parseScanRequest(body: unknown, base: string): ParsedScanRequest
   return {
     targets,
     callbackUrl: request.callbackUrl ?? undefined,
-    credentialTexts: CREDENTIAL_FIELDS.flatMap((name) => credentialText(top[name])),
     fields: carried(top),
   };
 }
 
 function carried(fields: Readonly<Record<string, unknown>>): Record<string, unknown> {
-  return Object.fromEntries(Object.entries(fields).filter(([name]) => !DROPPED_FIELDS.has(name)));
+  return Object.fromEntries(
+    Object.entries(fields).filter(([name]) => !DROPPED_FIELDS.has(name.toLowerCase()))
+      .map(([name, value]) => [name, carriedValue(value)]),
+  );
+}
+
+function carriedValue(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(carriedValue);
+  return isRecord(value) ? carried(value) : value;
 }
 
 function credentialText(value: unknown): readonly string[] {
   if (typeof value === "string") return [value];
-  if (typeof value !== "object" || value === null) return [];
+  if (!isRecord(value)) return [];
   return [new TextEncoder().encode(JSON.stringify(value)).toBase64()];
 }
 
@@ -103,7 +120,7 @@ function parseTarget(
 ): ScanTarget {
   const targetName = typeof image.target === "string" ? image.target : image.target?.name;
   const name = image.repository ?? image.name ?? image.imageName ?? image.image ?? targetName;
-  if (name === undefined) {
+  if (name === undefined || name === null) {
     throw new OutpostError("REQUEST_INVALID", "Cannot scan: an image has no name", {
       hint: "Give repository, name, image, imageName or target.name.",
     });
@@ -139,7 +156,7 @@ export function parseImageName(name: string, base: string): ImageName {
   return { repository, tag, digest };
 }
 
-/** `host[:port]` of CR_BASE in lower case, with its path when it has one. */
+/** `host[:port]` of CR_BASE in lower case. */
 function hostOf(base: string): string | undefined {
   const url = base.includes("://") ? base : `https://${base}`;
   return base === "" || !URL.canParse(url) ? undefined : new URL(url).host;

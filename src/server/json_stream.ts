@@ -19,6 +19,8 @@ export async function streamJsonArray<T>(
     async pull(controller) {
       let chunk = started ? "" : "[";
       started = true;
+      // A pull that enqueues nothing is not repeated by the stream: empty pages are passed over here.
+      while (chunk === "" && next.done !== true && next.value.length === 0) next = await iterator.next();
       if (next.done === true) {
         controller.enqueue(new TextEncoder().encode(`${chunk}]`));
         return controller.close();
@@ -27,7 +29,7 @@ export async function streamJsonArray<T>(
         chunk += `${any ? "," : ""}${JSON.stringify(item)}`;
         any = true;
       }
-      if (chunk !== "") controller.enqueue(new TextEncoder().encode(chunk));
+      controller.enqueue(new TextEncoder().encode(chunk));
       next = await iterator.next();
     },
     async cancel() {

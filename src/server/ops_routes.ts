@@ -41,8 +41,17 @@ export async function systemcheck(
   signal: AbortSignal,
 ): Promise<Response> {
   deps.redactor.addTransient(authorization);
+  // A registry's own words may repeat what it was sent.
+  const redact = (text: string | undefined): string | undefined =>
+    text === undefined ? undefined : deps.redactor.text(text);
+  const told = <T extends { readonly message?: string; readonly hint?: string }>(one: T): T => ({
+    ...one,
+    message: redact(one.message),
+    hint: redact(one.hint),
+  });
   try {
-    const credentials = authorization === undefined ? deps.credentials : deps.parseCredentials(authorization);
+    const given = (authorization ?? "").trim() !== "";
+    const credentials = given && authorization !== undefined ? deps.parseCredentials(authorization) : deps.credentials;
     if (credentials === undefined) {
       const message = "No registry is configured and the request brings no credentials";
       return Response.json([{ ok: false, message, maskedCredentials: null }], { status: 500 });
@@ -57,13 +66,13 @@ export async function systemcheck(
       type: credentials.type,
       maskedCredentials: masked,
       code,
-      message,
-      hint,
-      steps,
+      message: redact(message),
+      hint: redact(hint),
+      steps: steps.map(told),
     };
     return Response.json([result], { status: ok ? 200 : 500 });
   } catch (error) {
     const known = toOutpostError(error);
-    return Response.json([{ ok: false, maskedCredentials: "***", ...known.toJSON() }], { status: 500 });
+    return Response.json([{ ok: false, maskedCredentials: "***", ...told(known.toJSON()) }], { status: 500 });
   }
 }
