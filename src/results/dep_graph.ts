@@ -2,7 +2,7 @@
  * The depGraph fact: Snyk's dependency graph, JSON schema 1.3.0, made from a tree of packages (scan-semantics §5.6).
  *
  * The bytes are those that @snyk/dep-graph 2.16.11 gives for the same tree (`legacy.depTreeToGraph(…).toJSON()`);
- * dep_graph_test.ts holds the two together. docs/adr says why the library itself is not used here.
+ * dep_graph_test.ts holds the two together; docs/adr/005-own-dep-graph.md says why the library is not used here.
  *
  * @module
  */
@@ -53,7 +53,7 @@ export function buildDepGraph(options: DepGraphOptions): DepGraphJson {
   for (const pkg of interner.pkgs.values()) {
     for (const node of pkg.nodes) {
       const { labels } = node;
-      const base = { nodeId: nodeId(node), pkgId: pkg.id, deps: edges(node.deps) };
+      const base = { nodeId: refTo(node).nodeId, pkgId: pkg.id, deps: edges(node.deps) };
       nodes.push(labels === undefined ? base : { ...base, info: { labels } });
     }
   }
@@ -78,12 +78,15 @@ interface Node {
   readonly place: number;
   readonly deps: readonly Node[];
   readonly labels: TreeNode["labels"];
+  /** The node's identifier, known when all nodes of its package are. Shared by all edges that lead here. */
+  ref?: { readonly nodeId: string };
 }
 
 class NodeInterner {
   /** In the order in which the walk completes them; the root is first. */
   readonly pkgs = new Map<string, Pkg>();
   readonly #nodes = new Map<string, Node>();
+  readonly #done = new Map<TreeNode, Node>();
 
   constructor(root: PkgInfo) {
     const id = idOf(root);
@@ -97,6 +100,12 @@ class NodeInterner {
     for (let frame = path.at(-1); frame !== undefined; frame = path.at(-1)) {
       const name = frame.names[frame.next];
       const child = name === undefined ? undefined : frame.tree.dependencies[name];
+      const done = child === undefined ? undefined : this.#done.get(child);
+      if (done !== undefined) {
+        frame.deps.add(done);
+        frame.next++;
+        continue;
+      }
       if (child !== undefined) {
         path.push({ names: sorted(child.dependencies), tree: child, deps: new Set(), next: 0 });
         continue;
@@ -104,7 +113,10 @@ class NodeInterner {
       path.pop();
       const parent = path.at(-1);
       const own = parent?.tree.dependencies[parent.names[parent.next++] ?? ""];
-      if (parent !== undefined && own !== undefined) parent.deps.add(this.#node(own, [...frame.deps]));
+      if (parent === undefined || own === undefined) continue;
+      const node = this.#node(own, [...frame.deps]);
+      this.#done.set(own, node);
+      parent.deps.add(node);
     }
     return [...top.deps];
   }
@@ -142,10 +154,11 @@ function idOf({ name, version }: PkgInfo): string {
   return `${name}@${version ?? ""}`;
 }
 
-function nodeId({ pkg, place }: Node): string {
-  return pkg.nodes.length === 1 ? pkg.id : `${pkg.id}|${place}`;
+function refTo(node: Node): { readonly nodeId: string } {
+  const { pkg, place } = node;
+  return node.ref ??= { nodeId: pkg.nodes.length === 1 ? pkg.id : `${pkg.id}|${place}` };
 }
 
-function edges(nodes: readonly Node[]): { nodeId: string }[] {
-  return nodes.map((node) => ({ nodeId: nodeId(node) }));
+function edges(nodes: readonly Node[]): readonly { readonly nodeId: string }[] {
+  return nodes.map(refTo);
 }

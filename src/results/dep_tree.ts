@@ -7,7 +7,7 @@ import type { OsPackage } from "../core/types.ts";
 import { frequentPackages } from "./frequent_packages.ts";
 import { fullName, indexPackages, type PackageIndex } from "./package_index.ts";
 
-/** A package at one place of the tree. */
+/** A package in the tree. The leaves of one package are one object. */
 export interface TreeNode {
   readonly name: string;
   readonly version: string;
@@ -45,7 +45,7 @@ export function buildDepTree(packages: readonly OsPackage[]): TreeNodes {
     const entry = packages[position];
     if (entry === undefined) continue;
     const name = fullName(entry);
-    root[name] = { name, version: entry.version, dependencies: children() };
+    root[name] = { name, version: entry.version, dependencies: NONE };
   }
   return root;
 }
@@ -54,11 +54,15 @@ function children(): TreeNodes {
   return Object.create(null);
 }
 
+const NONE: TreeNodes = Object.freeze(children());
+
 class TreeBuilder {
   readonly #index: PackageIndex;
   readonly #skip: ReadonlySet<number>;
   readonly #visited: Uint8Array;
   readonly #ancestors = new Set<string>();
+  /** One leaf for each package: a database of 1,000,000 relations has as many leaves. */
+  readonly #leaves: TreeNode[] = [];
 
   constructor(index: PackageIndex, skip: ReadonlySet<number>) {
     this.#index = index;
@@ -102,7 +106,12 @@ class TreeBuilder {
     if (entry === undefined || this.#skip.has(this.#index.standsFor[position] ?? position)) return undefined;
     const name = fullName(entry);
     if (this.#ancestors.has(name)) return undefined;
+    const leaf = this.#leaves[position];
+    if (leaf !== undefined) return leaf;
     const purl = entry.purl ? { purl: entry.purl } : {};
-    return { name, version: entry.version, ...purl, dependencies: children() };
+    const base = { name, version: entry.version, ...purl };
+    if (this.visited(position)) return this.#leaves[position] = { ...base, dependencies: NONE };
+    const isLast = this.#index.dependencies[position]?.length === 0;
+    return { ...base, dependencies: isLast ? NONE : children() };
   }
 }

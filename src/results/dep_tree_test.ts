@@ -75,6 +75,11 @@ describe("buildDepTree()", () => {
     expect(shape({ u0: dependencies["u0"] ?? { name: "?", version: "", dependencies: {} } })).toBe("u0");
   });
 
+  it("takes names that objects have by themselves for names", () => {
+    const dependencies = buildDepTree([pkg("constructor", ["toString", "valueOf"]), pkg("valueOf", [], auto)]);
+    expect(shape(dependencies)).toBe("constructor(valueOf)");
+  });
+
   it("keeps purl and version of the entry", () => {
     const dependencies = buildDepTree([pkg("a", [], { version: "", purl: "pkg:x/a" })]);
     expect(dependencies["a"]).toEqual({ name: "a", version: "", purl: "pkg:x/a", dependencies: {} });

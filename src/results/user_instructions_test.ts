@@ -52,6 +52,15 @@ describe("userInstructions()", () => {
     expect(Object.entries(dockerfileLayers)).toEqual([["YXB0LWdldCBpbnN0YWxsIMOpIA==", { instruction }]]);
   });
 
+  it("reads names that objects have by themselves", () => {
+    const { dockerfilePackages } = userInstructions([BASE, run("apt-get install constructor toString __proto__")]);
+    expect(Object.keys(dockerfilePackages)).toEqual(["constructor", "toString", "__proto__"]);
+    const tree = { valueOf: node("valueOf"), constructor: node("constructor", node("hasOwnProperty")) };
+    attributePackages(tree, dockerfilePackages);
+    expect(tree.valueOf.labels).toBeUndefined();
+    expect(Object.keys(dockerfilePackages).at(-1)).toBe("hasOwnProperty");
+  });
+
   it("lets a later instruction take over a package", () => {
     expect(found("apt-get install a", "apk add a")).toEqual({ a: "apk add a" });
   });
