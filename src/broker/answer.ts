@@ -76,9 +76,14 @@ export function statusLabel(status: number): string | undefined {
 
 /**
  * Whether the connection never stood, so that nothing of the request can have arrived: a classified error, or Deno's
- * own (`client error (Connect)` is how its HTTP client names every failure before the connection is up).
+ * own (`client error (Connect)`, in the error or below it, names every failure before the connection is up).
  */
 export function isConnectFailure(error: unknown): boolean {
   if (error instanceof OutpostError) return error.code === "DNS" || error.code === "CONNECTION_REFUSED";
-  return error instanceof TypeError && error.message.includes("client error (Connect)");
+  let level = error;
+  for (let depth = 0; level instanceof Error && depth < 5; depth++) {
+    if (level.message.includes("client error (Connect)")) return true;
+    level = level.cause;
+  }
+  return false;
 }

@@ -20,9 +20,11 @@ import type { BrokerSession } from "./session.ts";
 
 /** A request towards Snyk. */
 export interface Callback {
+  /** HTTP method, in any case. */
   readonly method: string;
   /** Path and query. */
   readonly url: string;
+  /** Names in any case. */
   readonly headers: Readonly<Record<string, string>>;
   /** At most LIMITS.brokerRequestBodyBytes after inflation; `content-encoding` gzip and deflate are inflated. */
   readonly body: Uint8Array<ArrayBuffer>;
@@ -30,9 +32,11 @@ export interface Callback {
 
 /** What Snyk answered. */
 export interface CallbackAnswer {
+  /** HTTP status, whatever it is. */
   readonly status: number;
   /** Lower-case names. */
   readonly headers: Readonly<Record<string, string>>;
+  /** The body whole. */
   readonly body: Uint8Array<ArrayBuffer>;
 }
 

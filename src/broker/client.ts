@@ -26,10 +26,13 @@ export interface BrokerClientOptions {
   readonly protocolVersion: string;
   /** A parsed accept file; Snyk's rules for the container registry agent by default. */
   readonly rules?: unknown;
+  /** Time and chance. */
   readonly clock: Clock;
+  /** Receives lines under the component `broker`. */
   readonly logger: Logger;
   /** A fresh random UUID. */
   readonly randomId: () => string;
+  /** Opens the websockets. */
   readonly webSocket: WebSocketFactory;
   /** Posts streamed answers to the broker server: must neither retry nor follow redirects. */
   readonly fetch: Fetch;

@@ -63,6 +63,8 @@ export function headersForAgent(headers: HeaderMap, options: {
     "x-request-id": options.requestId,
     ...Object.fromEntries(kept),
     "snyk-request-id": options.requestId,
+    // Deno's fetch would decode what it offered to take, and leave content-encoding and content-length as they were.
+    "accept-encoding": "identity",
     "x-broker-origin-ua": headers["user-agent"] ?? `Snyk Broker ${options.version}`,
     "user-agent": `Snyk Broker Client ${options.version}`,
   };

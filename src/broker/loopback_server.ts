@@ -18,7 +18,9 @@ import { receiveUpload, toResponse } from "./loopback_upload.ts";
 export interface LoopbackOptions {
   /** The only token that is known; compared in lower case, as the real server does. */
   readonly token: string;
+  /** Time of the heartbeats. */
   readonly clock: Clock;
+  /** Receives what is odd about a client. */
   readonly logger: Logger;
   /** A fresh random UUID. */
   readonly randomId: () => string;
@@ -34,7 +36,9 @@ export interface LoopbackOptions {
 
 /** What {@link LoopbackOptions.onSocket} is told. */
 export interface LoopbackSocketEvent {
+  /** What happened. */
   readonly kind: "connected" | "identified" | "closed";
+  /** The socket's role, as its address says. */
   readonly role: Role;
   /** Headers of the handshake. */
   readonly headers: Headers;
@@ -58,6 +62,7 @@ export class LoopbackBroker {
   readonly #changes = new Set<() => void>();
   #lostAt = -Infinity;
 
+  /** Makes a server that nobody has connected to. */
   constructor(options: LoopbackOptions) {
     this.#options = options;
   }

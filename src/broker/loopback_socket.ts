@@ -30,6 +30,7 @@ export interface LoopbackSocketOptions {
 
 /** One connected client. */
 export class LoopbackSocket {
+  /** Primary or secondary. */
   readonly role: Role;
   readonly #options: LoopbackSocketOptions;
   readonly #life = new AbortController();
@@ -39,6 +40,7 @@ export class LoopbackSocket {
   #messageAt = 0;
   #pongAt = 0;
 
+  /** Takes over a websocket that is not open yet. */
   constructor(options: LoopbackSocketOptions) {
     this.#options = options;
     this.role = options.role;

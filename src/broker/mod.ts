@@ -6,10 +6,11 @@
 export type { Callback, CallbackAnswer } from "./callbacks.ts";
 export { type BrokerClient, type BrokerClientOptions, createBrokerClient } from "./client.ts";
 export type { WebSocketFactory } from "./connection.ts";
-export type { BrokerEvent, BrokerEventSink, Role } from "./events.ts";
-export { LoopbackBroker, type LoopbackOptions } from "./loopback_server.ts";
+export type { AnswerPath, BrokerEvent, BrokerEventSink, Role, SessionEndReason } from "./events.ts";
+export { LoopbackBroker, type LoopbackOptions, type LoopbackSocketEvent } from "./loopback_server.ts";
+export type { LoopbackSocket } from "./loopback_socket.ts";
 export type { Dispatch, DispatchInfo } from "./relay.ts";
-export { AcceptRules, DEFAULT_RULES, type RuleFile } from "./rules.ts";
+export { type AcceptRule, AcceptRules, DEFAULT_RULES, type RuleFile, type RuleRequest } from "./rules.ts";
 export type { WebSocketLike } from "./session.ts";
 export type { Substituted, VariableLookup } from "./substitute.ts";
 export { INTERNAL_ORIGIN } from "./target.ts";

@@ -7,6 +7,8 @@
 import { toOutpostError } from "../core/errors.ts";
 import { LIMITS } from "../core/limits.ts";
 import type { Clock, Fetch, Logger } from "../core/ports.ts";
+import { withDeadline } from "../lib/deadline.ts";
+import { abortable } from "../net/body.ts";
 import { agentAnswer, type Answer, blockedAnswer, errorAnswer, failureAnswer } from "./answer.ts";
 import { type BrokeredRequest, readRequest, streamingIdOf } from "./brokered_request.ts";
 import { acknowledgeAnswer, ByteBudget, sendChunks } from "./deliver.ts";
@@ -59,6 +61,11 @@ interface Exchange {
   readonly request: BrokeredRequest;
   readonly ackId: number | undefined;
   readonly startedAt: number;
+}
+
+interface Prepared {
+  readonly request: Request;
+  readonly info: DispatchInfo;
 }
 
 /** Serves `request` events, at most LIMITS.brokerRequestsInFlight at once. */
@@ -126,9 +133,12 @@ export class Relay {
 
   async #ask(brokered: BrokeredRequest, rule: AcceptRule): Promise<Answer> {
     try {
-      const prepared = this.#prepare(brokered, rule);
-      if ("status" in prepared) return prepared;
-      return agentAnswer(await this.#options.dispatch(prepared.request, prepared.info));
+      const { clock } = this.#options;
+      const limit = { clock, ms: LIMITS.brokerAnswerTimeoutMs, what: "The agent's answer", signal: this.#life.signal };
+      return await withDeadline(limit, async (signal) => {
+        const prepared = this.#prepare(brokered, rule, signal);
+        return "status" in prepared ? prepared : agentAnswer(await this.#dispatch(prepared, signal));
+      });
     } catch (error) {
       const answer = failureAnswer(error);
       const { code, cause } = toOutpostError(error);
@@ -142,7 +152,18 @@ export class Relay {
     }
   }
 
-  #prepare(brokered: BrokeredRequest, rule: AcceptRule): { request: Request; info: DispatchInfo } | Answer {
+  /** Asks the agent; an answer that comes after nobody waits for it any more is dropped. */
+  async #dispatch({ request, info }: Prepared, signal: AbortSignal): Promise<Response> {
+    const asked = this.#options.dispatch(request, info);
+    try {
+      return await abortable(asked, signal);
+    } catch (error) {
+      asked.then((late) => late.body?.cancel()).catch(() => {});
+      throw error;
+    }
+  }
+
+  #prepare(brokered: BrokeredRequest, rule: AcceptRule, signal: AbortSignal): Prepared | Answer {
     const { substituter, protocolVersion, removeForwarded, substituteBodies, substituteHeaders } = this.#options;
     const expand = (template: string): string => substituter.expand(template);
     const target = resolveTarget(rule, brokered.url, expand);
@@ -169,7 +190,7 @@ export class Relay {
         method: brokered.method,
         headers: new Headers(headersForAgent(headers, { requestId, version: protocolVersion, removeForwarded })),
         redirect: "manual",
-        signal: this.#life.signal,
+        signal,
         ...(body === undefined || ["GET", "HEAD"].includes(brokered.method) ? {} : { body }),
       });
       return { request, info: { internal: target.internal, substituted } };

@@ -50,11 +50,13 @@ export type RuleFile = z.infer<typeof ruleFile>;
 
 /** What a rule looks at. */
 export interface RuleRequest {
+  /** HTTP method, in any case. */
   readonly method: string;
   /** Path and query. */
   readonly url: string;
   /** Lower-case names. */
   readonly headers: Readonly<Record<string, string>>;
+  /** Looked at as JSON when a rule has body entries. */
   readonly body: Uint8Array | undefined;
 }
 

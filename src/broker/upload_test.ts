@@ -8,8 +8,11 @@ import { BrokerEndpoints } from "./handshake.ts";
 import { encodeHead, type Upload, uploadAnswer, type UploadOptions } from "./upload.ts";
 
 const TOKEN = "aaaaaaaa-bbbb-4ccc-8ddd-eeeeeeeeeeee";
+/** What Deno 2.9's fetch throws when nothing listens. */
 const connectFailure = (): TypeError =>
-  new TypeError(`error sending request for url (http://x/${TOKEN}): client error (Connect)`);
+  new TypeError("fetch failed", {
+    cause: new Error(`error sending request for url (http://x/${TOKEN}): client error (Connect): tcp connect error`),
+  });
 
 interface Received {
   readonly request: Request;

@@ -238,4 +238,95 @@ describe("LoopbackBroker with a broker client", () => {
     const got = await made.client.callback(callback, soon());
     expect([got.status, got.headers["x-c"], [...got.body]]).toEqual([418, "3", [0xff, 0x00]]);
   });
+
+  it("relays to an agent outside, with a framed body and the answer's bytes as they are", async () => {
+    const seen: Headers[] = [];
+    const agent = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} }, async (request) => {
+      seen.push(request.headers);
+      const packed = new Blob([await request.bytes()]).stream().pipeThrough(new CompressionStream("gzip"));
+      const body = new Uint8Array(await new Response(packed).arrayBuffer());
+      return new Response(body, {
+        headers: { "content-encoding": "gzip", "location": "http://127.0.0.1:1/", "x-a": "1" },
+      });
+    });
+    const agentUrl = `http://127.0.0.1:${agent.addr.port}`;
+    await using server = startFakeBroker(TOKEN);
+    await using made = startTestClient({
+      serverUrl: server.url,
+      token: TOKEN,
+      variables: (name) => name === "CR_AGENT_URL" ? agentUrl : undefined,
+      dispatch: (request, { internal }) => internal ? expect.unreachable() : fetch(request),
+    });
+    await made.client.ready(soon());
+    await server.broker.connected(1, soon());
+    const init = { method: "POST", body: "hello", headers: { "transfer-encoding": "chunked", "x-forwarded-for": "1" } };
+    const response = await server.broker.call(new Request("http://loopback/scan", init));
+    expect([response.headers.get("content-encoding"), response.headers.get("x-a")]).toEqual(["gzip", "1"]);
+    const unpacked = response.body?.pipeThrough(new DecompressionStream("gzip")) ?? null;
+    expect(await new Response(unpacked).text()).toBe("hello");
+    expect([seen[0]?.get("content-length"), seen[0]?.get("transfer-encoding")]).toEqual(["5", null]);
+    expect(seen[0]?.has("x-forwarded-for")).toBe(false);
+    await agent.shutdown();
+    const down = await server.broker.call(new Request("http://loopback/list"));
+    expect([down.status, (await down.json()).code]).toEqual([502, "DOWNSTREAM_UNREACHABLE"]);
+  });
+
+  it("tries three times to connect for an upload, and says that the answer was lost", async () => {
+    await using server = startFakeBroker(TOKEN);
+    const closed = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+    const { port } = closed.addr as Deno.NetAddr;
+    closed.close();
+    let attempts = 0;
+    const lost = Promise.withResolvers<void>();
+    await using made = startTestClient({
+      serverUrl: server.url,
+      token: TOKEN,
+      dispatch: () => Promise.resolve(new Response(letters(1 * MiB))),
+      fetch: (request) => {
+        attempts++;
+        const url = request.url.replace(/:\d+/, `:${port}`);
+        return fetch(url, { method: "POST", body: request.body, signal: request.signal });
+      },
+      onEvent: (event) => event.kind === "request" && event.outcome === "lost" && lost.resolve(),
+    });
+    await made.client.ready(soon());
+    await server.broker.connected(1, soon());
+    const caller = new AbortController();
+    void server.broker.call(new Request("http://loopback/list", { signal: caller.signal }));
+    await lost.promise;
+    caller.abort();
+    expect(attempts).toBe(3);
+    const line = made.logger.lines.find(({ message }) => message === "Cannot answer a brokered request");
+    expect(line?.fields["reason"]).toBe("Cannot deliver an answer: the broker server cannot be reached");
+    expect(JSON.stringify(made.logger.lines)).not.toContain(TOKEN);
+  });
+
+  it("gives up on a server that takes the connection and says nothing", async () => {
+    const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+    const accepted: Deno.Conn[] = [];
+    const accepting = (async () => {
+      for await (const conn of listener) accepted.push(conn);
+    })();
+    const lost = Promise.withResolvers<string>();
+    const hasty: Clock = {
+      ...systemClock,
+      random: () => 1,
+      sleep: (ms, signal) => systemClock.sleep(ms / 200, signal),
+    };
+    {
+      await using made = startTestClient({
+        serverUrl: `http://127.0.0.1:${(listener.addr as Deno.NetAddr).port}`,
+        token: TOKEN,
+        roles: ["primary"],
+        clock: hasty,
+        dispatch: () => expect.unreachable(),
+        onEvent: (event) => event.kind === "disconnected" && lost.resolve(event.reason),
+      });
+      expect(await lost.promise).toBe("connect-timeout");
+      expect(made.client.states()[0]?.open).toBe(false);
+    }
+    for (const conn of accepted) conn.close();
+    listener.close();
+    await accepting;
+  });
 });
