@@ -15,20 +15,29 @@ export interface BodyReaderOptions {
   /** Where the body comes from, for messages. */
   readonly url: URL;
   readonly signal: AbortSignal;
+  /** Reads all pieces into one buffer: each is valid until the next read. For long bodies, whose pieces are garbage else. */
+  readonly reuseBuffer?: boolean | undefined;
 }
+
+/** Buffer of one read; `fetch` delivers at most so much at once. */
+const BUFFER_BYTES = 64 * 1024;
+
+type Reader = ReadableStreamBYOBReader | ReadableStreamDefaultReader<Uint8Array<ArrayBuffer>>;
 
 /**
  * Reads a body piece by piece without copying. A body that brings fewer than LIMITS.progressBytes in LIMITS.noProgressMs
  * of waiting is given up; time that the reader's owner spends between reads does not count.
  */
 export class BodyReader {
-  readonly #reader: ReadableStreamDefaultReader<Uint8Array<ArrayBuffer>>;
+  readonly #reader: Reader;
   readonly #options: BodyReaderOptions;
+  #buffer = new ArrayBuffer(0);
   #waitedMs = 0;
   #windowBytes = 0;
 
   constructor(body: ByteStream, options: BodyReaderOptions) {
-    this.#reader = body.getReader();
+    this.#reader = options.reuseBuffer === true ? byteReader(body) : body.getReader();
+    if (this.#reader instanceof ReadableStreamBYOBReader) this.#buffer = new ArrayBuffer(BUFFER_BYTES);
     this.#options = options;
   }
 
@@ -42,12 +51,12 @@ export class BodyReader {
     const began = clock.now();
     const ms = Math.max(1, LIMITS.noProgressMs - this.#waitedMs);
     try {
-      const { done, value } = await withDeadline(
+      const piece = await withDeadline(
         { clock, ms, what: `Reading from ${url.host}`, signal },
-        (deadline) => abortable(this.#reader.read(), deadline),
+        (deadline) => abortable(this.#pull(), deadline),
       );
-      this.#note(done ? 0 : value.byteLength, clock.now() - began);
-      return done ? undefined : value;
+      this.#note(piece?.byteLength ?? 0, clock.now() - began);
+      return piece;
     } catch (error) {
       await this.cancel();
       throw this.#explain(error);
@@ -65,6 +74,15 @@ export class BodyReader {
     if (this.#windowBytes < LIMITS.progressBytes) return;
     this.#waitedMs = 0;
     this.#windowBytes = 0;
+  }
+
+  async #pull(): Promise<Uint8Array<ArrayBuffer> | undefined> {
+    const { done, value } = this.#reader instanceof ReadableStreamBYOBReader
+      ? await this.#reader.read(new Uint8Array(this.#buffer))
+      : await this.#reader.read();
+    if (done || value === undefined) return undefined;
+    this.#buffer = value.buffer;
+    return value;
   }
 
   #explain(error: unknown): OutpostError {
@@ -108,6 +126,17 @@ export async function readAll(
     total += chunk.byteLength;
   }
   return concat(chunks, total);
+}
+
+/** A reader that fills the caller's buffer, where the stream is a byte stream: bodies of `fetch` are. */
+function byteReader(body: ByteStream): Reader {
+  try {
+    return body.getReader({ mode: "byob" });
+  } catch (error) {
+    // The only way to ask a stream whether it is a byte stream.
+    if (error instanceof TypeError && !body.locked) return body.getReader();
+    throw error;
+  }
 }
 
 /** What an aborted signal means as an error of ours. */

@@ -46,13 +46,13 @@ const RULES: readonly Rule[] = [
     text: /CaUsedAsEndEntity/,
     problem: () => "its certificate is self-signed and marked as a certificate authority",
     hint: () =>
-      "Re-issue it with basicConstraints=CA:FALSE and a subjectAltName, or sign it with a private authority and give that in CA_CERT.",
+      "Re-issue it with basicConstraints=CA:FALSE and a subjectAltName, or sign it with a private authority and give that in CR_CA_FILE.",
   },
   {
     code: "TLS_UNKNOWN_CA",
     text: /UnknownIssuer/,
     problem: () => "its certificate comes from an unknown authority",
-    hint: () => "Give the authority's certificate in CA_CERT (or NODE_EXTRA_CA_CERTS).",
+    hint: () => "Give the authority's certificate in CR_CA_FILE or CA_CERT (or NODE_EXTRA_CA_CERTS).",
   },
   {
     code: "TLS_NAME",

@@ -204,7 +204,7 @@ class BlobSource {
     if (signal.aborted) return cancelled(signal);
     if (!(error instanceof OutpostError) || error instanceof LayerError || error.code === "CANCELLED") return error;
     const { status, hint, retryAt, retryable } = error;
-    const problem = error.message.replace(/^Cannot [^:]*: /, "");
+    const problem = error.message.replace(/^Cannot .*?: /, "");
     return new LayerError(error.code, descriptor.digest, problem, { status, hint, retryAt, retryable, cause: error });
   }
 }

@@ -1,3 +1,5 @@
+import { Buffer } from "node:buffer";
+import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { BackoffClock, FakeClock } from "../../tests/fakes/clock.ts";
 import { RecordingLogger } from "../../tests/fakes/logger.ts";
@@ -17,6 +19,14 @@ const MiB = 1024 * 1024;
 const content = Uint8Array.from({ length: 4 * MiB }, (_, at) => (at * 31 + (at >> 8)) & 255);
 const descriptor: Descriptor = { mediaType: "", digest: sha256Digest(content), size: content.length };
 const BLOB = `GET /v2/team/app/blobs/${descriptor.digest}`;
+
+/** What one connection does to its answer. */
+interface Fault {
+  readonly deliver: number;
+  readonly end: "break" | "close" | "go on";
+  readonly answer: "range" | "whole" | "elsewhere" | "416";
+  readonly etag: string;
+}
 
 interface Served {
   /** Body of the n-th answer, 1-based, from the offset that was asked for. */
@@ -169,7 +179,11 @@ describe("openBlob()", () => {
 
   it("R4: refuses a blob that is announced with another size, before reading it", async () => {
     const script = serve({ headers: () => ({ "content-length": "7" }), body: () => "1234567" });
-    await expect(open(script)).rejects.toMatchObject({ code: "INTEGRITY", layer: descriptor.digest });
+    await expect(open(script)).rejects.toMatchObject({
+      code: "INTEGRITY",
+      layer: descriptor.digest,
+      message: `Cannot read layer ${descriptor.digest}: it has 7 bytes instead of ${descriptor.size}`,
+    });
   });
 
   it("R4: refuses a blob that is longer than announced", async () => {
@@ -198,6 +212,40 @@ describe("openBlob()", () => {
       reply: { status: 404, body: { errors: [{ code: "BLOB_UNKNOWN" }] } },
     }]);
     await expect(open(script)).rejects.toMatchObject({ code: "BLOB_NOT_FOUND", layer: descriptor.digest, status: 404 });
+  });
+
+  it("gives the right bytes or an error, whatever the connections do", async () => {
+    const fault: fc.Arbitrary<Fault> = fc.record({
+      deliver: fc.integer({ min: 0, max: content.length }),
+      end: fc.constantFrom("break" as const, "close" as const, "go on" as const),
+      answer: fc.constantFrom("range" as const, "whole" as const, "elsewhere" as const, "416" as const),
+      etag: fc.constantFrom('"one"', '"two"'),
+    });
+    const run = async (faults: readonly Fault[]): Promise<void> => {
+      const at = (call: number): Fault =>
+        faults[call - 1] ?? { deliver: content.length, end: "go on", answer: "range", etag: '"one"' };
+      const script = serve({
+        status: (from, call) => {
+          const { answer } = at(call);
+          return from === 0 || answer === "whole" ? 200 : answer === "416" ? 416 : 206;
+        },
+        headers: (from, call): Record<string, string> =>
+          from > 0 && at(call).answer === "elsewhere"
+            ? { etag: at(call).etag, "content-range": `bytes ${from + 1}-9/${content.length}` }
+            : { etag: at(call).etag },
+        body: (from, call) => {
+          const { deliver, end, answer } = at(call);
+          const rest = content.slice(answer === "whole" ? 0 : from);
+          if (end === "go on") return rest;
+          return end === "break" ? brokenAfter(rest.slice(0, deliver)) : rest.slice(0, deliver);
+        },
+      });
+      const { bytes, error } = await read(script);
+      expect(Buffer.compare(bytes, content.subarray(0, bytes.length))).toBe(0);
+      if (error === undefined) expect(bytes.length).toBe(content.length);
+      else expect(error).toBeInstanceOf(LayerError);
+    };
+    await fc.assert(fc.asyncProperty(fc.array(fault, { maxLength: 6 }), run), { numRuns: 60 });
   });
 
   it("reads no further than its consumer", async () => {

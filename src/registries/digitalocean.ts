@@ -10,6 +10,5 @@ export const digitalocean: Flavour = defineFlavour({
   type: "digitalocean-cr",
   title: "DigitalOcean Container Registry",
   basePath: "namespace",
-  realmHosts: ["api.digitalocean.com"],
   loginHint: "Check CR_TOKEN: an API token that may read the registry.",
 });

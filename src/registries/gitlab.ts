@@ -10,7 +10,6 @@ export const gitlab: Flavour = defineFlavour({
   type: "gitlab-cr",
   title: "GitLab Container Registry",
   basePath: "namespace",
-  realmHosts: ["gitlab.com"],
   loginHint: "Use a personal, group or project access token, or a deploy token, with read_registry.",
   listHint: "GitLab shows its catalog to instance administrators only; import images by name.",
 });
