@@ -49,9 +49,14 @@ const trees = fc.letrec<{ nodes: TreeNodes; node: TreeNode }>((tie) => ({
   node: fc.record({
     name: fc.constantFrom("a", "b", "c|d", "e@f", "Z"),
     version: fc.constantFrom("1", "2"),
+    purl: fc.constantFrom("pkg:deb/debian/x@1", "pkg:deb/debian/y@1", undefined),
     labels: fc.constantFrom({ dockerLayerId: "x" }, { dockerLayerId: "y" }, undefined),
     dependencies: tie("nodes"),
-  }).map(({ labels, ...node }) => labels === undefined ? node : { ...node, labels }),
+  }).map(({ labels, purl, ...node }) => ({
+    ...node,
+    ...(purl === undefined ? {} : { purl }),
+    ...(labels === undefined ? {} : { labels }),
+  })),
 })).nodes;
 
 describe("buildDepGraph()", () => {

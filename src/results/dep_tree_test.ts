@@ -41,6 +41,11 @@ describe("buildDepTree()", () => {
       [pkg("a", ["b"]), pkg("b", [], auto), pkg("c", [], { provides: ["b"] })],
       "a(b) c",
     ],
+    ["a package once under its parent, by whichever name", [
+      pkg("a", ["b", "v"]),
+      pkg("b", ["c"], { provides: ["v"], ...auto }),
+      pkg("c", [], auto),
+    ], "a(b(c))"],
     ["a cycle cut at the ancestor", [pkg("a", ["b"]), pkg("b", ["a"], auto)], "a(b)"],
     [
       "orphans after the rest, a cycle of them twice",

@@ -132,6 +132,13 @@ describe("provenanceMetadata()", () => {
     expect(order).toEqual([0, 0, 0, 1, 1, 1, 2, 2, 2, 3].map((n) => `sha256:${n}`));
   });
 
+  it("orders the layers of one manifest by digest", () => {
+    const of = (layerDigest: string): AttestationStatement =>
+      attestation({ predicateType: V1, predicate: { buildDefinition: { buildType: layerDigest } } }, { layerDigest });
+    const types = provenanceMetadata([of("sha256:2"), of("sha256:1"), of("sha256:3")]).map((item) => item.buildType);
+    expect(types).toEqual(["sha256:1", "sha256:2", "sha256:3"]);
+  });
+
   it("survives any JSON", () => {
     const key = fc.constantFrom("predicate", "subject", "metadata", "digest", "invocation", "configSource", "0", "x");
     fc.assert(
