@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { Buffer } from "node:buffer";
 
 /** What node:zlib's transform streams have in common, as far as it is used here. */
 export interface ZlibStream {
@@ -15,7 +16,10 @@ export interface ZlibStream {
   destroy(): unknown;
 }
 
-/** Pushes input through a node:zlib stream and hands its output to a function, with back-pressure. */
+/**
+ * Pushes input through a node:zlib stream and hands its output to a function, with back-pressure. The output is valid
+ * during the call only. The stream's chunk size must be above `Buffer.poolSize`.
+ */
 export class ZlibPump {
   readonly #stream: ZlibStream;
   readonly #emit: (bytes: Uint8Array) => void;
@@ -57,7 +61,11 @@ export class ZlibPump {
   #drain(): void {
     if (this.#failure !== undefined) return;
     try {
-      for (let bytes = this.#stream.read(); bytes !== null; bytes = this.#stream.read()) this.#emit(bytes);
+      for (let bytes = this.#stream.read(); bytes !== null; bytes = this.#stream.read()) {
+        // Not a Buffer, whose slice() does not copy.
+        this.#emit(new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength));
+        release(bytes);
+      }
     } catch (error) {
       this.#fail(error);
     }
@@ -69,4 +77,14 @@ export class ZlibPump {
     this.#stream.destroy();
     this.#reject?.(this.#failure);
   }
+}
+
+/**
+ * Gives an output buffer back at once. The garbage collector does not see how much memory a buffer holds outside its heap
+ * and lets 30 MB of them pile up. node:zlib fills a buffer in parts and never writes to it again once it is full; buffers of
+ * Node's shared pool are smaller.
+ */
+function release({ buffer, byteOffset, byteLength }: Uint8Array): void {
+  const full = byteOffset + byteLength === buffer.byteLength;
+  if (full && buffer instanceof ArrayBuffer && buffer.byteLength > Buffer.poolSize) buffer.transfer(0);
 }
