@@ -91,7 +91,7 @@ async function accept(deps: AppDeps, c: AppContext, kind: "scan" | "discover"): 
   const { config, newId, queue, logger } = deps;
   const body = parseJson(await readBody(c.req.raw, LIMITS.requestBodyBytes));
   const credentials = requestCredentials(deps, [...headerTexts(c), ...credentialTexts(body)]);
-  const request = parseScanRequest(body, credentials.base);
+  const request = parseScanRequest(body, credentials.base, c.env?.substitutedFields);
   const origins = [
     ...config.callbackOrigins,
     ...(config.brokerClientUrl === undefined ? [] : [config.brokerClientUrl.origin]),

@@ -69,10 +69,16 @@ export function credentialTexts(body: unknown): readonly string[] {
 
 /**
  * Parses the body of `/scan` or `/discover`. `base` is the registry's CR_BASE: its host in front of a name is dropped.
+ * `substituted` are the paths (`note`, `images.0.note`) whose values the broker client filled in: those are ours, not
+ * the server's to read back, and are not carried to callbacks.
  *
  * @throws {OutpostError} REQUEST_INVALID or REFERENCE_INVALID, naming the field.
  */
-export function parseScanRequest(body: unknown, base: string): ParsedScanRequest {
+export function parseScanRequest(
+  body: unknown,
+  base: string,
+  substituted: readonly string[] = [],
+): ParsedScanRequest {
   const parsed = SCAN_REQUEST.safeParse(body);
   if (!parsed.success) {
     const issues = parsed.error.issues.slice(0, 5).map((issue) =>
@@ -81,30 +87,40 @@ export function parseScanRequest(body: unknown, base: string): ParsedScanRequest
     throw new OutpostError("REQUEST_INVALID", `Cannot read the scan request: ${issues.join("; ")}`);
   }
   const request = parsed.data;
+  const hidden = new Set(substituted.map((path) => path.replaceAll(/\[(\d+)\]/g, ".$1")));
   const { images, ...top } = request;
   const targets = images === undefined || images === null
     ? [parseTarget(top, {}, base)]
-    : images.map((image) => parseTarget(image, carried(image), base));
+    : images.map((image, index) => parseTarget(image, carried(image, hidden, `images.${index}.`), base));
   if (targets.length === 0) {
     throw new OutpostError("REQUEST_INVALID", "Cannot scan: the request names no image", { hint: "Fill images." });
   }
   return {
     targets,
     callbackUrl: request.callbackUrl ?? undefined,
-    fields: carried(top),
+    fields: carried(top, hidden, ""),
   };
 }
 
-function carried(fields: Readonly<Record<string, unknown>>): Record<string, unknown> {
+/** The fields without credentials and without those whose path is hidden; `prefix` is the path of the object itself. */
+function carried(
+  fields: Readonly<Record<string, unknown>>,
+  hidden: ReadonlySet<string>,
+  prefix: string,
+): Record<string, unknown> {
   return Object.fromEntries(
-    Object.entries(fields).filter(([name]) => !DROPPED_FIELDS.has(name.toLowerCase()))
-      .map(([name, value]) => [name, carriedValue(value)]),
+    Object.entries(fields)
+      .filter(([name]) => !DROPPED_FIELDS.has(name.toLowerCase()) && !hidden.has(prefix + name))
+      .map(([name, value]) => [name, carriedValue(value, hidden, `${prefix}${name}.`)]),
   );
 }
 
-function carriedValue(value: unknown): unknown {
-  if (Array.isArray(value)) return value.map(carriedValue);
-  return isRecord(value) ? carried(value) : value;
+function carriedValue(value: unknown, hidden: ReadonlySet<string>, prefix: string): unknown {
+  if (Array.isArray(value)) {
+    // A hidden item leaves a gap, so that the others keep their places.
+    return value.map((item, i) => hidden.has(`${prefix}${i}`) ? null : carriedValue(item, hidden, `${prefix}${i}.`));
+  }
+  return isRecord(value) ? carried(value, hidden, prefix) : value;
 }
 
 function credentialText(value: unknown): readonly string[] {

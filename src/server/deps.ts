@@ -61,6 +61,8 @@ export interface AppDeps {
 export interface Arrival {
   /** True for a request that the broker relay hands over inside the process. */
   readonly internal?: boolean;
+  /** Paths into the JSON body whose values the relay filled in from variables: secrets of ours, perhaps. */
+  readonly substitutedFields?: readonly string[];
   /** Peer address of a request from the network. */
   readonly remoteAddress?: string;
 }
