@@ -27,6 +27,12 @@ import { createApp } from "./server/app.ts";
 import type { AppDeps } from "./server/deps.ts";
 import type { Metrics } from "./telemetry/metrics.ts";
 
+/**
+ * Variables that a brokered request may name: those of the broker and of the registry. Rules, which the operator wrote,
+ * may name any; the server is no reader of this process's environment.
+ */
+const REQUEST_VARIABLES = /^(?:CR|BROKER)_[A-Z0-9_]+$/;
+
 /** What main.ts hands over. */
 export interface DaemonParts {
   readonly config: Config;
@@ -158,8 +164,10 @@ class RunningDaemon implements Daemon {
 
   #createBroker(): BrokerClient {
     const { config, clock, logger, fetch, webSocket, variable, metrics } = this.#parts;
-    const dispatch: Dispatch = async (request, { internal }) =>
-      internal ? await this.#app.fetch(request, { internal: true }) : await fetch(request);
+    const dispatch: Dispatch = async (request, { internal, substituted }) =>
+      internal
+        ? await this.#app.fetch(request, { internal: true, substitutedFields: substituted.fields })
+        : await fetch(request);
     return createBrokerClient({
       serverUrl: config.brokerServerUrl.href,
       token: config.brokerToken?.reveal() ?? "",
@@ -172,6 +180,7 @@ class RunningDaemon implements Daemon {
       fetch,
       dispatch,
       variables: variable,
+      requestVariables: (name) => REQUEST_VARIABLES.test(name) ? variable(name) : undefined,
       substituteHeaders: config.substituteHeaders,
       substituteBodies: config.substituteBodies,
       removeForwardedHeaders: config.removeForwardedHeaders,

@@ -40,6 +40,8 @@ export interface BrokerClientOptions {
   readonly dispatch: Dispatch;
   /** Values for `${VAR}`; CR_AGENT_URL without a value means that the agent is this process. */
   readonly variables: VariableLookup;
+  /** Values for `${VAR}` in headers and bodies of requests; by default {@link BrokerClientOptions.variables}. */
+  readonly requestVariables?: VariableLookup | undefined;
   /** Metrics. */
   readonly onEvent?: BrokerEventSink | undefined;
   /** Roles to connect; both by default. */
@@ -112,7 +114,8 @@ class Client implements BrokerClient {
       endpoints,
       protocolVersion,
       rules,
-      substituter: new Substituter(options.variables),
+      ruleVariables: new Substituter(options.variables),
+      requestVariables: new Substituter(options.requestVariables ?? options.variables),
       substituteHeaders: options.substituteHeaders ?? true,
       substituteBodies: options.substituteBodies ?? true,
       removeForwarded: options.removeForwardedHeaders ?? false,

@@ -42,7 +42,10 @@ export interface RelayOptions {
   readonly endpoints: BrokerEndpoints;
   readonly protocolVersion: string;
   readonly rules: () => AcceptRules;
-  readonly substituter: Substituter;
+  /** Fills in variables of origins and credentials in rules. */
+  readonly ruleVariables: Substituter;
+  /** Fills in variables of headers and bodies of requests. */
+  readonly requestVariables: Substituter;
   readonly substituteHeaders: boolean;
   readonly substituteBodies: boolean;
   readonly removeForwarded: boolean;
@@ -164,8 +167,9 @@ export class Relay {
   }
 
   #prepare(brokered: BrokeredRequest, rule: AcceptRule, signal: AbortSignal): Prepared | Answer {
-    const { substituter, protocolVersion, removeForwarded, substituteBodies, substituteHeaders } = this.#options;
-    const expand = (template: string): string => substituter.expand(template);
+    const { ruleVariables, requestVariables, protocolVersion, removeForwarded } = this.#options;
+    const { substituteBodies, substituteHeaders } = this.#options;
+    const expand = (template: string): string => ruleVariables.expand(template);
     const target = resolveTarget(rule, brokered.url, expand);
     if (target.kind === "blocked") return blockedAnswer(brokered.url, BLOCKED);
     if (target.kind === "misconfigured") return errorAnswer(502, "DOWNSTREAM_ERROR", target.message);
@@ -173,11 +177,11 @@ export class Relay {
     const substituted = { ...NOTHING };
     let body = brokered.body;
     if (substituteBodies && body !== undefined) {
-      const changed = substituter.body(body);
+      const changed = requestVariables.body(body);
       body = changed.body;
       substituted.fields = changed.fields;
     }
-    if (substituteHeaders) substituted.headers = substituter.headers(headers);
+    if (substituteHeaders) substituted.headers = requestVariables.headers(headers);
     const credentials = rule.auth === undefined ? target.authorization : authorization(rule.auth, expand);
     if (credentials !== undefined) headers["authorization"] = credentials;
     if (headers["x-broker-content-type"] === FORM && body !== undefined) {

@@ -4,7 +4,7 @@
  * @module
  */
 import { OutpostError } from "../core/errors.ts";
-import { formatImageRef, parseImageRef } from "../core/image_ref.ts";
+import { formatImageRef, type ImageRef, parseImageRef } from "../core/image_ref.ts";
 import type { ImageHandle, RegistryCredentials, ScanReport } from "../core/ports.ts";
 import { scanImage } from "../jobs/scan_image.ts";
 import { parsePlatform } from "../lib/platform.ts";
@@ -54,13 +54,19 @@ async function scanSource(
   const { world } = context;
   const platform = options.platform === undefined ? undefined : parsePlatform(options.platform);
   const progress = new ScanProgress(world.stderr, world.clock);
-  const scan = (image: ImageHandle, imageName: string, imageNameIsFile: boolean): Promise<ScanReport> =>
+  const scan = (
+    image: ImageHandle,
+    imageName: string,
+    imageNameIsFile: boolean,
+    registryHost?: string,
+  ): Promise<ScanReport> =>
     scanImage({
       engine: toolbox.engine,
       clock: world.clock,
       image,
       imageName,
       imageNameIsFile,
+      registryHost,
       maxImageBytes: toolbox.config.maxImageBytes,
       signal: world.signal,
       onEvent: options.quiet === true ? undefined : (event) => progress.show(event),
@@ -71,18 +77,15 @@ async function scanSource(
   }
   const ref = parseImageRef(source.text);
   const credentials = sourceCredentials(toolbox, ref.host, options);
-  const own = registryHost(credentials) === ref.host || ref.host === undefined ? { ...ref, host: undefined } : ref;
   const registry = toolbox.registries.open(credentials);
   const reference = ref.digest ?? ref.tag ?? "latest";
-  const image = await registry.image(own.repository, reference, { platform, signal: world.signal });
-  return await scan(image, options.imageName ?? imageNameOf(ref), false);
+  const image = await registry.image(ref.repository, reference, { platform, signal: world.signal });
+  return await scan(image, options.imageName ?? imageNameOf(ref), false, registry.host);
 }
 
-/** The name in results: without the host, as Snyk files brokered images; with a tag when there is no digest. */
-function imageNameOf(ref: ReturnType<typeof parseImageRef>): string {
-  const { repository, tag, digest } = ref;
-  if (digest !== undefined) return formatImageRef({ repository, digest });
-  return formatImageRef({ repository, tag: tag ?? "latest" });
+/** The name in results, as the operator wrote it; with the tag that was meant when it says neither tag nor digest. */
+function imageNameOf(ref: ImageRef): string {
+  return formatImageRef(ref.digest === undefined ? { ...ref, tag: ref.tag ?? "latest" } : ref);
 }
 
 /** The configured credentials when the reference is on that registry; otherwise those of the command line, or none. */

@@ -63,10 +63,10 @@ export const LIMITS = {
   smallFileBytes: 16 * MiB,
   /** A package database; RHEL's with everything installed is about 200 MiB. */
   packageDatabaseBytes: 512 * MiB,
-  /** Packages of one database: all of Debian is 65,000, and rpm's own tools stop at 50,000 header entries. */
-  osPackages: 100_000,
-  /** Dependencies and provided names of one database together: all of Debian has about half of it. */
-  osRelations: 1_000_000,
+  /** Packages of one database: the largest installations have 8,000; the graph of 20,000 still fits the memory promise. */
+  osPackages: 20_000,
+  /** Dependencies and provided names of one database together: ten for each package. */
+  osRelations: 200_000,
   /** One field of a text package database; the longest real Provides lines are below 100 KiB. */
   packageFieldBytes: 1 * MiB,
   /** Name or version of an operating system: they are repeated in the purl of every package. */

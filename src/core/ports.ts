@@ -246,6 +246,8 @@ export interface ScanInput {
   readonly imageName: string;
   /** True when nobody named the image, so that `imageName` is only its archive's file name: no name facts follow from it. */
   readonly imageNameIsFile?: boolean;
+  /** `host[:port]` of the registry that delivered the image; absent for an archive. */
+  readonly registryHost?: string | undefined;
   readonly image: ImageHandle;
   readonly layers: readonly LayerFacts[];
   readonly view: ImageView;

@@ -29,6 +29,8 @@ export interface ScanImageOptions {
   readonly imageName: string;
   /** True when nobody named the image, so that `imageName` is only its archive's file name. */
   readonly imageNameIsFile?: boolean | undefined;
+  /** `host[:port]` of the registry that delivers the image; undefined for an archive. */
+  readonly registryHost?: string | undefined;
   /** Stored bytes of all layers together; SNYK_MAX_IMAGE_SIZE_IN_BYTES. */
   readonly maxImageBytes: number;
   readonly signal: AbortSignal;
@@ -60,7 +62,9 @@ async function scan(options: ScanImageOptions): Promise<ScanReport> {
     problems.push({ code, subject: "attestations", message });
     return [];
   });
-  const scanResults = await buildScanResults({ imageName, imageNameIsFile, image, layers, view, os, attestations });
+  const { registryHost } = options;
+  const input = { imageName, imageNameIsFile, registryHost, image, layers, view, os, attestations };
+  const scanResults = buildScanResults(input, (problem) => problems.push(problem));
   const all = unique([...problems, ...view.problems]);
   onEvent?.({ kind: "analyzed", packages: os.packages.packages.length, problems: all.length });
   return {

@@ -151,7 +151,7 @@ async function scanRemote(
   const registry = registries.open(job.credentials);
   const reference = target.digest ?? target.tag ?? "latest";
   const image = await registry.image(target.repository, reference, { platform: target.platform, signal });
-  return await scanImage({ engine, clock, image, imageName, maxImageBytes, signal });
+  return await scanImage({ engine, clock, image, imageName, registryHost: registry.host, maxImageBytes, signal });
 }
 
 function resultFields(report: ScanReport): Record<string, unknown> {

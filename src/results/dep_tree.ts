@@ -24,13 +24,16 @@ export interface TreeNode {
 export type TreeNodes = Record<string, TreeNode>;
 
 /**
- * Builds the tree and returns the direct dependencies of the image. A package is expanded where it is met first; everywhere else it is a leaf. Packages installed on
- * purpose come first as direct dependencies, then those that nothing has led to. Too frequent packages are left out
- * of the tree and become direct dependencies without children or purl.
+ * Builds the tree and returns the direct dependencies of the image. A package is expanded where it is met first;
+ * everywhere else it is a leaf. Packages installed on purpose come first as direct dependencies, then those that
+ * nothing has led to. Too frequent packages are left out of the tree and become direct dependencies without children
+ * or purl. `onBound` is called when LIMITS.dependencyPathSteps ended the search for them: no package is missing then,
+ * but one that is too frequent may stand inside the tree.
  */
-export function buildDepTree(packages: readonly OsPackage[]): TreeNodes {
+export function buildDepTree(packages: readonly OsPackage[], onBound: () => void = () => {}): TreeNodes {
   const index = indexPackages(packages);
-  const frequent = frequentPackages(index).positions;
+  const { positions: frequent, complete } = frequentPackages(index);
+  if (!complete) onBound();
   const builder = new TreeBuilder(index, frequent);
   const root = children();
   const attach = (positions: readonly number[]): void => {
@@ -61,7 +64,7 @@ class TreeBuilder {
   readonly #skip: ReadonlySet<number>;
   readonly #visited: Uint8Array;
   readonly #ancestors = new Set<string>();
-  /** One leaf for each package: a database of 1,000,000 relations has as many leaves. */
+  /** One leaf for each package: a database of 200,000 relations has as many leaves. */
   readonly #leaves: TreeNode[] = [];
 
   constructor(index: PackageIndex, skip: ReadonlySet<number>) {
@@ -77,7 +80,7 @@ class TreeBuilder {
   /** The package with everything below it that no earlier call has expanded; undefined when it is left out. */
   expand(position: number): TreeNode | undefined {
     const top = this.#node(position);
-    // An explicit stack: a package database of 100,000 packages may be one long chain.
+    // An explicit stack: a package database of 20,000 packages may be one long chain.
     const path: { readonly node: TreeNode; readonly targets: readonly number[]; next: number }[] = [];
     const enter = (node: TreeNode, at: number): void => {
       if (this.visited(at)) return;

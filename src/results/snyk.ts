@@ -7,6 +7,7 @@ import type { ScanFact, ScanInput, ScanReport, ScanResult } from "../core/ports.
 import { buildDepGraph } from "./dep_graph.ts";
 import { buildDepTree } from "./dep_tree.ts";
 import { configFacts, fact } from "./facts.ts";
+import type { Problem } from "../core/types.ts";
 import type { ResultFormat } from "./format.ts";
 import { imageNames, ociDistributionMetadata, rootPackage } from "./image_names.ts";
 import { provenanceMetadata } from "./provenance.ts";
@@ -20,17 +21,23 @@ import { attributePackages, userInstructions } from "./user_instructions.ts";
 export const PLUGIN_VERSION = "9.20.2";
 
 /**
- * Builds the ScanResults of an image: the operating system's comes first, whatever was found.
+ * Builds the ScanResults of an image: the operating system's comes first, whatever was found. `report` is told what is
+ * not as it should be in them.
  *
  * @throws {OutpostError} REFERENCE_INVALID if `imageName` is given as a name but is not an image reference.
  */
-export function buildScanResults(input: ScanInput): ScanResult[] {
+export function buildScanResults(input: ScanInput, report: (problem: Problem) => void = () => {}): ScanResult[] {
   const { image, os } = input;
   const { config } = image;
   const platform = config.os && config.architecture ? `${config.os}/${config.architecture}` : undefined;
   const type = os.packages.packages.length > 0 ? os.packages.type : "linux";
   const root = rootPackage(input.imageName);
-  const tree = buildDepTree(os.packages.packages);
+  const tree = buildDepTree(os.packages.packages, () =>
+    report({
+      code: "LIMIT_EXCEEDED",
+      subject: os.packages.database,
+      message: `The dependency graph has too many paths to count: all packages are in it, but some may stand elsewhere`,
+    }));
   const instructions = userInstructions(config.history ?? []);
   attributePackages(tree, instructions.dockerfilePackages);
   const depGraph = buildDepGraph({
@@ -64,13 +71,19 @@ export function buildScanResults(input: ScanInput): ScanResult[] {
  * imageNames and ociDistributionMetadata. The digests count only for an image that a registry delivered: those of an
  * archive's manifests say nothing about where it can be pulled.
  */
-function nameFacts({ imageName, imageNameIsFile, image }: ScanInput): readonly ScanFact[] {
+function nameFacts({ imageName, imageNameIsFile, registryHost, image }: ScanInput): readonly ScanFact[] {
   if (imageNameIsFile === true) return [];
   const digests = image.source === "registry" ? image.digests : {};
   return [
     ...fact("imageNames", { names: imageNames(imageName, digests) }),
-    ...fact("ociDistributionMetadata", ociDistributionMetadata(imageName, digests)),
+    ...fact("ociDistributionMetadata", ociDistributionMetadata(withHost(imageName, registryHost), digests)),
   ];
+}
+
+/** A brokered image is named without its registry; left so, Docker Hub would be taken for it. */
+function withHost(imageName: string, registryHost: string | undefined): string {
+  const named = registryHost !== undefined && imageName.startsWith(`${registryHost}/`);
+  return registryHost === undefined || named ? imageName : `${registryHost}/${imageName}`;
 }
 
 /** The JSON array of ScanResults, and nothing else. */

@@ -12,7 +12,7 @@ export interface Components {
 
 /**
  * Groups nodes that reach each other. Linear in nodes and edges, and without recursion: a package database of
- * 100,000 packages may be one long chain.
+ * 20,000 packages may be one long chain.
  *
  * @param edges for every node, the nodes it points to
  */
