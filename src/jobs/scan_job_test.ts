@@ -1,0 +1,284 @@
+/**
+ * Jobs with the real registry client and layer engine, in front of a registry on a loopback port; only the way to Snyk is
+ * in memory.
+ */
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { FakeClock, InstantClock } from "../../tests/fakes/clock.ts";
+import { RecordingLogger } from "../../tests/fakes/logger.ts";
+import { LOGIN, loopbackProvider, type LoopbackServer, startLoopbackRegistry } from "../../tests/fakes/loopback.ts";
+import { ANALYZERS_VERSION, WANTED } from "../analyzers/mod.ts";
+import { OutpostError } from "../core/errors.ts";
+import { LIMITS } from "../core/limits.ts";
+import type { CallbackRequest, Clock, LayerEngine } from "../core/ports.ts";
+import { createLayerEngine } from "../layers/engine.ts";
+import { buildImage } from "../lib/oci_builder.ts";
+import { alpineSample, debianSample, multiPlatformSample } from "../lib/sample_images.ts";
+import type { ClosableRegistryProvider } from "../registries/mod.ts";
+import { callbackPaths } from "./callback_paths.ts";
+import { createScanRunner, type ScanJob, type ScanRunnerOptions, type ScanTarget } from "./scan_job.ts";
+
+type Reply = number | OutpostError | (() => number | Promise<number>);
+
+const ENGINE: LayerEngine = createLayerEngine({ patterns: WANTED, version: ANALYZERS_VERSION });
+const DEBIAN = debianSample();
+/** Its package database cannot be read. */
+const BROKEN_DATABASE = buildImage({
+  layers: [{
+    members: [
+      { path: "etc/os-release", content: "ID=fedora\nVERSION_ID=42\n" },
+      { path: "usr/lib/sysimage/rpm/rpmdb.sqlite", content: "no database" },
+    ],
+  }],
+});
+
+describe("createScanRunner()", () => {
+  let registry: LoopbackServer;
+  let provider: ClosableRegistryProvider;
+  let logger: RecordingLogger;
+  let sent: { readonly request: CallbackRequest; readonly body: Record<string, unknown> }[];
+  let outcomes: string[];
+
+  beforeAll(() => {
+    registry = startLoopbackRegistry({
+      "team/debian": { "12": DEBIAN },
+      "team/alpine": { "3.21": alpineSample(), latest: alpineSample() },
+      "team/broken": { "1": BROKEN_DATABASE },
+      multi: { latest: multiPlatformSample() },
+    });
+  });
+  afterAll(() => registry[Symbol.asyncDispose]());
+  beforeEach(() => {
+    provider = loopbackProvider();
+    logger = new RecordingLogger();
+    sent = [];
+    outcomes = [];
+    registry.intercept = undefined;
+  });
+  afterEach(() => provider.close());
+
+  /** The runner; `reply` answers each callback. */
+  function runner(
+    reply: (index: number) => Reply = () => 200,
+    more: Partial<ScanRunnerOptions> = {},
+    clock: Clock = new InstantlyRetrying(),
+  ) {
+    return createScanRunner({
+      registries: provider,
+      engine: ENGINE,
+      clock,
+      logger,
+      maxImageBytes: 1 << 30,
+      redact: (text) => text.replaceAll(LOGIN.password, "***"),
+      onScan: (outcome) => outcomes.push(outcome),
+      transport: {
+        send: async (request) => {
+          const index = sent.length;
+          sent.push({ request, body: JSON.parse(new TextDecoder().decode(request.body)) });
+          const answer = reply(index);
+          if (answer instanceof OutpostError) throw answer;
+          return { status: typeof answer === "function" ? await answer() : answer };
+        },
+      },
+      ...more,
+    });
+  }
+
+  function job(targets: readonly Partial<ScanTarget>[], more: Partial<ScanJob> = {}): ScanJob {
+    return {
+      id: "job-1",
+      kind: "scan",
+      targets: targets.map((target) => ({
+        repository: "team/alpine",
+        tag: undefined,
+        digest: undefined,
+        platform: undefined,
+        fields: {},
+        ...target,
+      })),
+      credentials: registry.credentials,
+      callbacks: callbackPaths("scan", undefined, []),
+      fields: {},
+      requestId: "request-1",
+      ...more,
+    };
+  }
+
+  const idle = (): AbortSignal => new AbortController().signal;
+  const seen = (): unknown[] => sent.map(({ request, body }) => [request.path, body["sequence"], body["status"]]);
+  const done = (): unknown => sent.at(-1)?.body;
+
+  it("sends one result per image in the request's order, then the totals", async () => {
+    const targets = [{ repository: "team/debian", tag: "12" }, { tag: "3.21" }, { repository: "team/none", tag: "1" }];
+    await runner()(job(targets), idle());
+    expect(seen()).toEqual([
+      ["/api/v2/import/result", 0, "success"],
+      ["/api/v2/import/result", 1, "success"],
+      ["/api/v2/import/result", 2, "error"],
+      ["/api/v2/import/done", undefined, undefined],
+    ]);
+    expect(done()).toEqual({ id: "job-1", total: 3, succeeded: 2, partial: 0, failed: 1 });
+    expect(outcomes).toEqual(["success", "success", "error"]);
+  });
+
+  it("carries the request's fields to all callbacks and an image's to its own; ours go before both", async () => {
+    const targets = [{ fields: { key: 1, status: "theirs" } }, { fields: { key: 2, org: "image" } }];
+    await runner()(job(targets, { fields: { org: "request", id: "theirs" } }), idle());
+    expect(sent.map(({ body: { scanResults: _scanResults, ...rest } }) => rest)).toEqual([
+      { org: "request", key: 1, id: "job-1", sequence: 0, status: "success" },
+      { org: "image", key: 2, id: "job-1", sequence: 1, status: "success" },
+      { org: "request", id: "job-1", total: 2, succeeded: 2, partial: 0, failed: 0 },
+    ]);
+    for (const { request } of sent) {
+      expect(request.headers).toEqual({ "content-type": "application/json", "snyk-request-id": "request-1" });
+    }
+  });
+
+  it("scans tag, digest, the latest tag and the platform that was asked for", async () => {
+    const platform = { os: "linux", architecture: "arm64" };
+    await runner()(
+      job([
+        { repository: "team/debian", digest: DEBIAN.descriptor.digest },
+        { repository: "team/alpine" },
+        { repository: "multi", tag: "latest", platform },
+      ]),
+      idle(),
+    );
+    const results = sent.slice(0, 3).map(({ body }) => (body["scanResults"] as Record<string, unknown>[])[0]);
+    expect(results.map((result) => result?.["identity"])).toEqual([
+      { type: "deb", args: { platform: "linux/amd64" } },
+      { type: "apk", args: { platform: "linux/amd64" } },
+      { type: "apk", args: { platform: expect.stringContaining("linux/arm64") } },
+    ]);
+    expect(JSON.stringify(results[0])).toContain(DEBIAN.descriptor.digest);
+  });
+
+  it("sends one message and no closing one for a discovery", async () => {
+    const callbacks = callbackPaths("discover", undefined, []);
+    await runner()(job([{}], { kind: "discover", callbacks }), idle());
+    expect(seen()).toEqual([["/v1/import/app", 0, "success"]]);
+  });
+
+  it("uses the paths and the origin that the request named", async () => {
+    const callbacks = callbackPaths("scan", "http://client:1/v2/import/result", ["http://client:1"]);
+    await runner()(job([{}], { callbacks }), idle());
+    expect(sent.map(({ request }) => [request.origin, request.path])).toEqual([
+      ["http://client:1", "/v2/import/result"],
+      ["http://client:1", "/v2/import/done"],
+    ]);
+  });
+
+  it("says when a result is partial, and what is missing", async () => {
+    await runner()(job([{ repository: "team/broken", tag: "1" }]), idle());
+    expect(sent[0]?.body).toMatchObject({
+      status: "partial",
+      problems: [{ subject: "usr/lib/sysimage/rpm/rpmdb.sqlite" }],
+    });
+    expect(sent[0]?.body["scanResults"]).toHaveLength(1);
+    expect(done()).toMatchObject({ succeeded: 0, partial: 1, failed: 0 });
+  });
+
+  it.each([
+    [{ repository: "team/none" }, "REPO_NOT_FOUND"],
+    [{ repository: "team/debian", tag: "none" }, "TAG_NOT_FOUND"],
+    [{ repository: "multi", platform: { os: "plan9", architecture: "mips" } }, "PLATFORM_NOT_FOUND"],
+  ])("explains why %j failed", async (target, code) => {
+    await runner()(job([target]), idle());
+    const [{ body }] = sent as [typeof sent[number]];
+    expect(body).toMatchObject({ status: "error", scanResults: [], error: { code } });
+    const error = body["error"] as Record<string, unknown>;
+    expect(Object.keys(error).filter((key) => !["code", "message", "hint"].includes(key))).toEqual([]);
+    expect(error["message"]).toMatch(/^Cannot .*[^.]$/);
+  });
+
+  it("masks a password that the registry repeats", async () => {
+    registry.intercept = () =>
+      Response.json({ errors: [{ code: "DENIED", message: `no ${LOGIN.password} here` }] }, { status: 403 });
+    await runner()(job([{}]), idle());
+    expect(sent[0]?.body).toMatchObject({ status: "error" });
+    expect(JSON.stringify(sent)).not.toContain(LOGIN.password);
+  });
+
+  it("ends an image that is too large with an error", async () => {
+    await runner(undefined, { maxImageBytes: 10 })(job([{}]), idle());
+    expect(sent[0]?.body).toMatchObject({
+      error: { code: "LIMIT_EXCEEDED", hint: expect.stringContaining("SNYK_MAX") },
+    });
+    expect(registry.requests.some((line) => line.includes("layer"))).toBe(false);
+  });
+
+  it("replaces a result that is larger than the broker takes, and counts it as failed", async () => {
+    await runner()(job([{ fields: { note: "x".repeat(LIMITS.brokerRequestBodyBytes - 2000) } }, {}]), idle());
+    const [large, small] = sent;
+    expect(large?.body).toMatchObject({ status: "error", scanResults: [], error: { code: "BODY_TOO_LARGE" } });
+    expect(large?.request.body.length).toBeLessThanOrEqual(LIMITS.brokerRequestBodyBytes);
+    expect(small?.body).toMatchObject({ status: "success" });
+    expect(done()).toMatchObject({ total: 2, succeeded: 1, failed: 1 });
+  });
+
+  it("delivers again what did not arrive", async () => {
+    const down = new OutpostError("BROKER_DISCONNECTED", "Cannot send the callback");
+    await runner((index) => [down, 503, 200, 200][index] ?? 200)(job([{}]), idle());
+    expect(seen().map((one) => (one as unknown[])[0])).toEqual([
+      ...Array.from({ length: 3 }, () => "/api/v2/import/result"),
+      "/api/v2/import/done",
+    ]);
+  });
+
+  it("goes on with the next image when a result is refused for good", async () => {
+    await runner((index) => index === 0 ? 400 : 200)(job([{}, { tag: "3.21" }]), idle());
+    expect(seen().slice(0, 2)).toEqual([
+      ["/api/v2/import/result", 0, "success"],
+      ["/api/v2/import/result", 1, "success"],
+    ]);
+    expect(done()).toEqual({ id: "job-1", total: 2, succeeded: 1, partial: 0, failed: 1 });
+    const refused = logger.lines.find(({ message }) => message === "Result refused");
+    expect(refused).toMatchObject({ level: "error", fields: { id: "job-1", image: "team/alpine:latest" } });
+  });
+
+  it("logs, and does not reject, when the closing message is refused", async () => {
+    await runner((index) => index === 1 ? 401 : 200)(job([{}]), idle());
+    expect(logger.lines.at(-1)).toMatchObject({ level: "error", message: "Scan request not finished" });
+  });
+
+  it("sends nothing for a scan that it cuts short", async () => {
+    const controller = new AbortController();
+    registry.intercept = (request) => {
+      if (!new URL(request.url).pathname.includes("/blobs/")) return undefined;
+      controller.abort(new OutpostError("CANCELLED", "The process is stopping"));
+      return new Response(null, { status: 503 });
+    };
+    await runner()(job([{}, {}]), controller.signal);
+    expect(sent).toEqual([]);
+    expect(outcomes).toEqual([]);
+    expect(logger.lines.at(-1)).toMatchObject({
+      message: "Scan request not finished",
+      fields: { id: "job-1", error: { code: "CANCELLED" } },
+    });
+  });
+
+  it("stops waiting for a delivery when it is cancelled", async () => {
+    const controller = new AbortController();
+    const clock = new FakeClock();
+    const running = runner(
+      () => {
+        queueMicrotask(() => controller.abort(new OutpostError("CANCELLED", "The process is stopping")));
+        return 503;
+      },
+      {},
+      clock,
+    )(job([{}, {}]), controller.signal);
+    await running;
+    expect(sent).toHaveLength(1);
+    expect(logger.lines.at(-1)).toMatchObject({ message: "Scan request not finished" });
+    expect(clock.pending).toBe(0);
+  });
+});
+
+/** Waits between deliveries are over at once; the time limit of a scan never runs out. */
+class InstantlyRetrying extends InstantClock {
+  readonly #limits = new FakeClock();
+
+  override sleep(ms: number, signal?: AbortSignal): Promise<void> {
+    return ms === LIMITS.scanTimeoutMs ? this.#limits.sleep(ms, signal) : super.sleep(ms, signal);
+  }
+}
