@@ -129,7 +129,8 @@ describe("RequestGate.run()", () => {
   it("R2: one 429 slows everybody down, and fifty callers hardly cost more requests than fifty", async () => {
     const clock = new BackoffClock([]);
     const gate = new RequestGate({ clock, logger });
-    const open = clock.now() + 10_000;
+    // Longer than the time that the registry names: every look before its end costs a request.
+    const open = clock.now() + 35_000;
     let calls = 0;
     const attempt = (): Promise<Attempt> => {
       calls++;

@@ -6,7 +6,7 @@ import { CR_TYPES } from "../config/schema.ts";
 import { OutpostError } from "../core/errors.ts";
 import { LIMITS } from "../core/limits.ts";
 import type { Registry, RegistryCredentials } from "../core/ports.ts";
-import { buildImage, buildIndex, sha256Digest } from "../lib/oci_builder.ts";
+import { buildAttestation, buildImage, buildIndex, sha256Digest } from "../lib/oci_builder.ts";
 import { apiUrl } from "./endpoint.ts";
 import { type ClosableRegistryProvider, createRegistryProvider, REGISTRY_TYPES, type RegistryOptions } from "./mod.ts";
 import { codeOf, collect } from "./registry_suite.ts";
@@ -248,6 +248,44 @@ describe("login", () => {
       { match: TAGS, headers: { authorization: "Bearer t2" }, reply: tagsReply, once: true },
     ]);
     expect(await collect(open(script).tags("a", signal))).toEqual(["1"]);
+    script.assertDone();
+  });
+
+  it("tries Basic once when a fresh token is refused and Basic is offered too", async () => {
+    const both = `${BEARER}, Basic realm="x"`;
+    const script = new ScriptedRegistry([
+      challenge("GET /v2/", both, { once: true }),
+      token(A_PULL, "t1"),
+      {
+        match: TAGS,
+        headers: { authorization: "Bearer t1" },
+        reply: { status: 401, headers: { "www-authenticate": both } },
+        once: true,
+      },
+      { match: TAGS, headers: { authorization: BASIC }, reply: tagsReply, once: true },
+    ]);
+    expect(await collect(open(script).tags("a", signal))).toEqual(["1"]);
+    script.assertDone();
+  });
+
+  it("learns that one part of a registry wants another login (Harbor's catalog)", async () => {
+    const script = new ScriptedRegistry([
+      challenge("GET /v2/", BEARER, { once: true }),
+      token("scope=registry%3Acatalog%3A*", "t1"),
+      {
+        match: "GET /v2/_catalog",
+        headers: { authorization: "Bearer t1" },
+        reply: { status: 401, headers: { "www-authenticate": 'Basic realm="harbor"' } },
+        once: true,
+      },
+      { match: "GET /v2/_catalog", headers: { authorization: BASIC }, reply: { body: { repositories: ["p/a"] } } },
+      token(A_PULL, "t2"),
+      { match: TAGS, headers: { authorization: "Bearer t2" }, reply: tagsReply, once: true },
+    ]);
+    const registry = open(script);
+    expect(await collect(registry.repositories(signal))).toEqual(["p/a"]);
+    expect(await collect(registry.tags("a", signal))).toEqual(["1"]);
+    expect(await collect(registry.repositories(signal))).toEqual(["p/a"]);
     script.assertDone();
   });
 
@@ -576,6 +614,50 @@ describe("images", () => {
       image.descriptor.digest,
     );
     expect(await codeOf(registry.resolve("a", three.descriptor.digest, { signal }))).toBe("LIMIT_EXCEEDED");
+  });
+
+  it("R10: refuses an index entry that is an index under a manifest's type, and a configuration that is none", async () => {
+    const inner = buildIndex([image]);
+    const outer = json({
+      schemaVersion: 2,
+      mediaType: "application/vnd.oci.image.index.v1+json",
+      manifests: [{ ...inner.descriptor, mediaType: manifest.mediaType }],
+    });
+    const script = new ScriptedRegistry([
+      { match: "GET /v2/a/manifests/1", reply: { body: outer } },
+      {
+        match: `GET /v2/a/manifests/${inner.descriptor.digest}`,
+        reply: { body: inner.blobs.get(inner.descriptor.digest) ?? new Uint8Array(0) },
+      },
+    ]);
+    expect(await codeOf(open(script, anonymous).image("a", "1", { signal }))).toBe("REGISTRY_PROTOCOL");
+
+    const text = json("no object");
+    const odd = json({ ...manifest, config: { ...manifest.config, digest: sha256Digest(text), size: text.length } });
+    const broken = new ScriptedRegistry([
+      { match: "GET /v2/a/manifests/1", reply: { body: odd } },
+      { match: `GET /v2/a/blobs/${sha256Digest(text)}`, reply: { body: text } },
+    ]);
+    expect(await codeOf(open(broken, anonymous).image("a", "1", { signal }))).toBe("UNSUPPORTED_IMAGE");
+  });
+
+  it("says that an attestation cannot be read, instead of leaving it out", async () => {
+    const attestation = buildAttestation(image, [{ predicateType: "https://slsa.dev/provenance/v1" }]);
+    const index = buildIndex([image, attestation]);
+    const [statement] = attestation.manifest.layers;
+    const script = new ScriptedRegistry([
+      ...index.manifests.map(({ digest }): Exchange => ({
+        match: `GET /v2/a/manifests/${digest}`,
+        reply: { body: index.blobs.get(digest) ?? new Uint8Array(0) },
+      })),
+      {
+        match: `GET /v2/a/blobs/${manifest.config.digest}`,
+        reply: { body: image.blobs.get(manifest.config.digest) ?? new Uint8Array(0) },
+      },
+      { match: `GET /v2/a/blobs/${statement?.digest}`, reply: { body: new Uint8Array(statement?.size ?? 0) } },
+    ]);
+    const opened = await open(script, anonymous).image("a", index.descriptor.digest, { signal });
+    expect(await codeOf(opened.attestations(signal))).toBe("INTEGRITY");
   });
 
   it("R1: repeats what failed for a moment, on every kind of call", async () => {
