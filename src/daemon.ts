@@ -201,14 +201,20 @@ class RunningDaemon implements Daemon {
         },
       }, async (request, info) => await this.#app.fetch(request, { remoteAddress: info.remoteAddr.hostname }));
     } catch (cause) {
-      if (!(cause instanceof Deno.errors.AddrInUse) && !(cause instanceof Deno.errors.PermissionDenied)) throw cause;
-      const name = config.role === "agent" ? "SNYK_PORT or PORT" : "PORT";
-      throw new OutpostError("CONFIG_INVALID", `Cannot listen on ${hostname}:${port}: ${cause.message}`, {
-        hint: `Set ${name} to a free port above 1023.`,
-        cause,
-      });
+      throw cannotListen(config, cause);
     }
   }
+}
+
+/** Whatever keeps the port closed is in the configuration. */
+function cannotListen({ role, host, port, tls }: Config, cause: unknown): OutpostError {
+  const why = (cause instanceof Error ? cause.message : String(cause)).replace(/ \(os error \d+\)/, "");
+  const taken = cause instanceof Deno.errors.AddrInUse || cause instanceof Deno.errors.PermissionDenied;
+  const portName = role === "agent" ? "SNYK_PORT or PORT" : "PORT";
+  const hint = taken
+    ? `Set ${portName} to a free port above 1023.`
+    : `Check OUTPOST_HOST${tls.server === undefined ? "" : ", HTTPS_CERT and HTTPS_KEY"}.`;
+  return new OutpostError("CONFIG_INVALID", `Cannot listen on ${host}:${port}: ${why}`, { hint, cause });
 }
 
 /** Callbacks of the agent alone: a POST to the broker client, like Snyk's agent (DESIGN, "The agent's messages"). */

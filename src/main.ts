@@ -28,11 +28,12 @@ import {
 } from "./registries/mod.ts";
 import { createLogger } from "./telemetry/log.ts";
 import { Metrics } from "./telemetry/metrics.ts";
-import { createWorld, openDirectory, openFile, signalsOfProcess, systemClock } from "./world.ts";
+import { createWorld, keepLoopbackDirect, openDirectory, openFile, signalsOfProcess, systemClock } from "./world.ts";
 
 /** Runs the command line of this process; returns the exit code. */
 export async function main(args: readonly string[]): Promise<number> {
   using signals = signalsOfProcess();
+  keepLoopbackDirect();
   const world = createWorld(signals.signal);
   const context: CommandContext = {
     world,

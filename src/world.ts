@@ -29,6 +29,16 @@ export const systemClock: Clock = {
     }),
 };
 
+/**
+ * Takes this machine's own addresses out of HTTP_PROXY, as Go's net/http does for Docker: health checks, a registry or a
+ * broker client beside this process, and the demo must not ask a proxy for them. Before the first connection.
+ */
+export function keepLoopbackDirect(): void {
+  const present = (Deno.env.get("NO_PROXY") ?? Deno.env.get("no_proxy") ?? "").split(",").map((part) => part.trim());
+  if (present.includes("*")) return;
+  Deno.env.set("NO_PROXY", [...present.filter((part) => part !== ""), "localhost", "127.0.0.0/8", "::1"].join(","));
+}
+
 const silentLogger: Logger = {
   debug: () => {},
   info: () => {},
@@ -78,10 +88,19 @@ function output(stream: typeof Deno.stdout, color: boolean): TextOutput {
   const isTerminal = stream.isTerminal();
   return {
     isTerminal,
-    columns: isTerminal ? Deno.consoleSize().columns : undefined,
+    columns: isTerminal ? columns() : undefined,
     color: isTerminal && color,
     write: (text) => writeAll(stream, new TextEncoder().encode(text)),
   };
+}
+
+function columns(): number | undefined {
+  try {
+    return Deno.consoleSize().columns;
+  } catch {
+    // A terminal that does not tell its size, such as a serial line.
+    return undefined;
+  }
 }
 
 /** Writes everything, also to a pipe that takes it in parts; a reader that went away is not our failure. */

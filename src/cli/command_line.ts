@@ -3,8 +3,8 @@
  *
  * @module
  */
-import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
-import { type OutpostError, toOutpostError } from "../core/errors.ts";
+import { Command, CommanderError, Option } from "commander";
+import { type ErrorCode, OutpostError, toOutpostError } from "../core/errors.ts";
 import { Secret } from "../lib/secret.ts";
 import { FORMATS } from "../results/mod.ts";
 import { type CommandContext, EXIT } from "./context.ts";
@@ -24,6 +24,9 @@ Exit codes:
   64 wrong usage
   130 interrupted`;
 
+/** Codes that mean what was typed, not what happened. */
+const USAGE_CODES: ReadonlySet<ErrorCode> = new Set(["USAGE", "REFERENCE_INVALID", "REQUEST_INVALID"]);
+
 /** Runs the command line; returns the exit code. Errors are printed here and nowhere else. */
 export async function runCommandLine(context: CommandContext, args: readonly string[]): Promise<number> {
   const { world } = context;
@@ -39,7 +42,7 @@ export async function runCommandLine(context: CommandContext, args: readonly str
     if (world.signal.aborted) return EXIT.interrupted;
     const known = toOutpostError(error);
     world.stderr.write(explain(known));
-    return known.code === "USAGE" || known.code === "REFERENCE_INVALID" ? EXIT.usage : EXIT.error;
+    return USAGE_CODES.has(known.code) ? EXIT.usage : EXIT.error;
   }
 }
 
@@ -114,9 +117,15 @@ interface ScanFlags {
 
 async function scan(context: CommandContext, source: string, flags: ScanFlags): Promise<number> {
   const { passwordFile, ...options } = flags;
+  if ((passwordFile === undefined) !== (options.username === undefined)) {
+    throw new OutpostError("USAGE", "Cannot log in: --username and --password-file go together");
+  }
   if (passwordFile === undefined) return await runScan(context, source, options);
-  const password = await context.world.readTextFile(passwordFile).catch((error: unknown) => {
-    throw new InvalidArgumentError(`--password-file cannot be read: ${error instanceof Error ? error.message : ""}`);
+  const password = await context.world.readTextFile(passwordFile).catch((cause: unknown) => {
+    throw new OutpostError("USAGE", `Cannot read the password: ${passwordFile} cannot be read`, {
+      hint: "Give --password-file a file that this user may read.",
+      cause,
+    });
   });
   return await runScan(context, source, { ...options, password: new Secret(password.replace(/\r?\n$/, "")) });
 }

@@ -26,6 +26,9 @@ export interface ScanOptions extends LoginOptions {
   readonly quiet?: boolean | undefined;
 }
 
+/** Names of Docker Hub in references. */
+const HUB_HOSTS: readonly string[] = ["docker.io", "index.docker.io", "registry-1.docker.io"];
+
 /** Runs the command; returns the exit code. The result goes to stdout or `output`, everything else to stderr. */
 export async function runScan(context: CommandContext, sourceText: string, options: ScanOptions): Promise<number> {
   const { world } = context;
@@ -89,14 +92,14 @@ function imageNameOf(ref: ImageRef): string {
 }
 
 /** The configured credentials when the reference is on that registry; otherwise those of the command line, or none. */
-function sourceCredentials(toolbox: Toolbox, host: string | undefined, options: ScanOptions): RegistryCredentials {
+function sourceCredentials(toolbox: Toolbox, written: string | undefined, options: ScanOptions): RegistryCredentials {
   const configured = toolbox.credentials;
-  if (configured !== undefined && (host === undefined || host === registryHost(configured))) return configured;
+  const host = written?.toLowerCase();
+  const hub = host === undefined || HUB_HOSTS.includes(host);
+  const own = configured !== undefined &&
+    (host === undefined || host === registryHost(configured) || (hub && configured.type === "docker-hub"));
+  if (own) return configured;
   const { username, password } = options;
-  if (username !== undefined && password === undefined) {
-    throw new OutpostError("USAGE", "Cannot log in: --username needs --password-file");
-  }
-  const hub = host === undefined || host === "docker.io" || host === "index.docker.io";
   return {
     type: hub ? "docker-hub" : "oci",
     base: hub ? "docker.io" : `${options.plainHttp === true ? "http" : "https"}://${host}`,
@@ -117,6 +120,17 @@ async function writeReport({ world }: CommandContext, report: ScanReport, option
     for (const part of parts) world.stdout.write(part);
     return;
   }
+  const { output } = options;
   const encoder = new TextEncoder();
-  await world.writeFile(options.output, Iterator.from(parts).map((part) => encoder.encode(part)));
+  await world.writeFile(output, Iterator.from(parts).map((part) => encoder.encode(part))).catch((cause: unknown) => {
+    throw new OutpostError("USAGE", `Cannot write the result to ${output}: ${reason(cause)}`, {
+      hint: "Give --output a path in a folder where this user may write.",
+      cause,
+    });
+  });
+}
+
+/** What the system says, without its error number. */
+function reason(cause: unknown): string {
+  return cause instanceof Error ? cause.message.replace(/ \(os error \d+\).*$/s, "") : "it failed";
 }
