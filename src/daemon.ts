@@ -86,7 +86,7 @@ class RunningDaemon implements Daemon {
       },
       onCallback: (outcome) => metrics.callbacks.inc({ outcome }),
     });
-    const onDepth = (depth: number): void => metrics.scanQueueDepth.set(depth);
+    const onDepth = (depth: number): void => metrics.scanQueueDepth.set({}, depth);
     this.#queue = new ScanQueue({ concurrency: config.maxActiveOperations, run, onDepth });
     this.#app = this.#createApp();
   }

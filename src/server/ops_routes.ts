@@ -23,11 +23,11 @@ export function opsRoutes(deps: AppDeps): Hono<AppEnv> {
     return reasons.length === 0 ? c.json({ ok: true }) : c.json({ ok: false, reasons }, 503);
   });
 
-  app.get("/metrics", async () => {
+  app.get("/metrics", () => {
     for (const state of deps.broker?.states() ?? []) {
       deps.metrics.brokerConnected.set({ role: state.role }, state.open ? 1 : 0);
     }
-    return new Response(await deps.metrics.render(), { headers: { "content-type": deps.metrics.contentType } });
+    return new Response(deps.metrics.render(), { headers: { "content-type": deps.metrics.contentType } });
   });
 
   app.get("/openapi.json", (c) => c.json(openApiDocument(deps.version)));
