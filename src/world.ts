@@ -78,6 +78,7 @@ export function createWorld(signal: AbortSignal): CommandWorld {
     pathExists: (path) => Deno.stat(path).then(() => true, () => false),
     listen,
     fetchLocal: (request, abort) => fetch(request, { signal: abort, redirect: "manual" }),
+    localStatus,
     upgradeWebSocket: (request) => Deno.upgradeWebSocket(request),
     newId: () => crypto.randomUUID(),
     silentLogger,
@@ -127,6 +128,26 @@ async function listen(handler: (request: Request) => Response | Promise<Response
   const server = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} }, handler);
   await Promise.resolve();
   return { url: `http://127.0.0.1:${server.addr.port}`, close: () => server.shutdown() };
+}
+
+async function localStatus(url: string, signal: AbortSignal): Promise<number> {
+  if (url.startsWith("https:")) return await tlsStatus(url, signal);
+  const response = await fetch(url, { signal, redirect: "manual" });
+  await response.body?.cancel();
+  return response.status;
+}
+
+/** By node:https, since fetch checks certificates without exception. */
+async function tlsStatus(url: string, signal: AbortSignal): Promise<number> {
+  const { get } = await import("node:https");
+  return await new Promise((resolve, reject) => {
+    const request = get(url, { rejectUnauthorized: false, agent: false, signal }, (response) => {
+      response.resume();
+      response.once("end", () => resolve(response.statusCode ?? 0));
+      response.once("error", reject);
+    });
+    request.once("error", reject);
+  });
 }
 
 /** A file for random access; closing is the caller's. */

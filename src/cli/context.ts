@@ -45,6 +45,11 @@ export interface CommandWorld {
   listen(handler: (request: Request) => Response | Promise<Response>): Promise<LocalServer>;
   /** Fetches from a server on this machine. */
   fetchLocal(request: string | Request, signal: AbortSignal): Promise<Response>;
+  /**
+   * HTTP status of a GET to a server on this machine. Over TLS its certificate is not checked: it names the host that
+   * others use, and nothing secret is sent.
+   */
+  localStatus(url: string, signal: AbortSignal): Promise<number>;
   upgradeWebSocket(request: Request): { readonly socket: WebSocket; readonly response: Response };
   /** A fresh random UUID. */
   newId(): string;
@@ -69,7 +74,7 @@ export interface Toolbox {
   /** Opens an archive; disposing closes its file. */
   openArchive(location: ArchiveLocation, options: ArchiveOptions): Promise<ImageHandle & Disposable>;
   /** Starts the daemon and resolves when it listens. */
-  startDaemon(options?: DaemonOptions): Promise<Daemon>;
+  startDaemon(): Promise<Daemon>;
   /** Asks the broker server whether it is there, with the daemon's own TLS and proxy settings. */
   checkBrokerServer(signal: AbortSignal): Promise<{ readonly status: number }>;
   /** Masks secrets in text that came from elsewhere. */
@@ -81,12 +86,6 @@ export interface Toolbox {
 export interface ArchiveOptions {
   readonly platform: Platform | undefined;
   readonly signal: AbortSignal;
-}
-
-/** Options of {@link Toolbox.startDaemon}. */
-export interface DaemonOptions {
-  /** Told when the listener is open. */
-  readonly onListen?: (url: string) => void;
 }
 
 /** A running daemon. */

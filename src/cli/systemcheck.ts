@@ -108,15 +108,11 @@ async function checkLive(context: CommandContext): Promise<Check> {
   const { config } = toolbox;
   await toolbox.close();
   const scheme = config.tls.server === undefined ? "http" : "https";
-  const url = `${scheme}://127.0.0.1:${config.port}${config.healthcheckPath}`;
+  const url = `${scheme}://${localHost(config.host)}:${config.port}${config.healthcheckPath}`;
   const check = "daemon";
   try {
     const deadline = { clock: world.clock, ms: LIMITS.connectTimeoutMs, what: "The daemon", signal: world.signal };
-    const status = await withDeadline(deadline, async (signal) => {
-      const response = await world.fetchLocal(url, signal);
-      await response.body?.cancel();
-      return response.status;
-    });
+    const status = await withDeadline(deadline, (signal) => world.localStatus(url, signal));
     if (status === 200) return { check, status: "ok", message: "connected" };
     return { check, status: "failed", message: `the daemon answered ${status}: the broker is not connected` };
   } catch {
@@ -127,4 +123,10 @@ async function checkLive(context: CommandContext): Promise<Check> {
       hint: "Is the daemon running with this PORT?",
     };
   }
+}
+
+/** Where this machine reaches a server that listens on the host. */
+function localHost(host: string): string {
+  if (host === "0.0.0.0" || host === "::" || host === "") return "127.0.0.1";
+  return host.includes(":") && !host.startsWith("[") ? `[${host}]` : host;
 }

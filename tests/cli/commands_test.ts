@@ -8,7 +8,8 @@ import { alpineSample, debianSample } from "../../src/lib/sample_images.ts";
 import { createToolbox } from "../../src/main.ts";
 import { systemClock } from "../../src/world.ts";
 import { LOGIN, type LoopbackServer, startLoopbackRegistry } from "../fakes/loopback.ts";
-import { type RecordingWorld, recordingWorld } from "../fakes/world.ts";
+import { recordingWorld } from "../fakes/world.ts";
+import { selfSigned } from "../peers/tls.ts";
 
 const ALPINE = alpineSample();
 
@@ -139,7 +140,7 @@ describe("commands", () => {
     const started = run(["start"], more, recorded);
     try {
       await broker.connected(2, new AbortController().signal);
-      const port = listeningPort(recorded);
+      const port = listeningPort(recorded.stderr());
       expect((await run(["systemcheck", "--live"], { ...more, PORT: port })).stdout).toBe(
         "ok      daemon         connected\n",
       );
@@ -154,6 +155,29 @@ describe("commands", () => {
       await started;
       broker.close();
       await server.close();
+    }
+  });
+
+  it("systemcheck --live sees a daemon with TLS, whose certificate names another host", async () => {
+    const { certPem, keyPem } = await selfSigned({ hosts: ["outpost.example"] });
+    const readTextFile = (path: string): Promise<string> => Promise.resolve(path === "cert.pem" ? certPem : keyPem);
+    const up = Promise.withResolvers<string>();
+    const write = (text: string): void => {
+      if (text.includes("Outpost started")) up.resolve(text);
+    };
+    const daemon = recordingWorld({
+      readTextFile,
+      stderr: { isTerminal: false, columns: undefined, color: false, write },
+    });
+    const more = { OUTPOST_ROLE: "agent", HTTPS_CERT: "cert.pem", HTTPS_KEY: "key.pem" };
+    const started = run(["start"], more, daemon);
+    try {
+      const settings = { ...more, PORT: listeningPort(await up.promise) };
+      const live = await run(["systemcheck", "--live"], settings, recordingWorld({ readTextFile }));
+      expect(live.code, live.stdout).toBe(0);
+    } finally {
+      daemon.interrupt();
+      await started;
     }
   });
 
@@ -174,7 +198,7 @@ describe("commands", () => {
 });
 
 /** The port that the daemon wrote to its log when it started. */
-function listeningPort({ stderr }: RecordingWorld): string {
-  const line = stderr().split("\n").find((text) => text.includes("Outpost started")) ?? "{}";
+function listeningPort(log: string): string {
+  const line = log.split("\n").find((text) => text.includes("Outpost started")) ?? "{}";
   return new URL((JSON.parse(line) as { url: string }).url).port;
 }
