@@ -137,11 +137,14 @@ async function localStatus(url: string, signal: AbortSignal): Promise<number> {
   return response.status;
 }
 
-/** By node:https, since fetch checks certificates without exception. */
+/**
+ * By node:https, since fetch checks certificates without exception. `ca` is empty because nothing is checked against it:
+ * by default the system's store would be read, which the daemon has no permission for.
+ */
 async function tlsStatus(url: string, signal: AbortSignal): Promise<number> {
   const { get } = await import("node:https");
   return await new Promise((resolve, reject) => {
-    const request = get(url, { rejectUnauthorized: false, agent: false, signal }, (response) => {
+    const request = get(url, { ca: [], rejectUnauthorized: false, agent: false, signal }, (response) => {
       response.resume();
       response.once("end", () => resolve(response.statusCode ?? 0));
       response.once("error", reject);

@@ -17,6 +17,8 @@ export interface CommandOptions {
   readonly env?: Readonly<Record<string, string>>;
   /** Sends SIGINT, as Ctrl-C does: when an output first matches, or when the promise is fulfilled. */
   readonly interruptAt?: RegExp | Promise<void>;
+  /** Permission set of deno.json; the default one when absent. */
+  readonly permissions?: string;
   /** Runs `deno task` of this name instead of the command line. */
   readonly task?: string;
 }
@@ -26,9 +28,10 @@ const KILL_AFTER_MS = 60_000;
 
 /** Runs `outpost` to its end. */
 export async function outpost(args: readonly string[], options: CommandOptions = {}): Promise<CommandEnd> {
-  const { env, interruptAt, task } = options;
+  const { env, interruptAt, permissions, task } = options;
+  const set = permissions === undefined ? "-P" : `-P=${permissions}`;
   const child = new Deno.Command(Deno.execPath(), {
-    args: [...(task === undefined ? ["run", "-q", "-P", "mod.ts"] : ["task", "-q", task]), ...args],
+    args: [...(task === undefined ? ["run", "-q", set, "mod.ts"] : ["task", "-q", task]), ...args],
     cwd: ROOT,
     clearEnv: true,
     env: { PATH: Deno.env.get("PATH") ?? "", HOME: Deno.env.get("HOME") ?? "/", ...denoEnv(), ...env },
