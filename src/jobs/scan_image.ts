@@ -51,7 +51,7 @@ export function scanImage(options: ScanImageOptions): Promise<ScanReport> {
 }
 
 async function scan(options: ScanImageOptions): Promise<ScanReport> {
-  const { image, engine, imageName, imageNameIsFile = false, signal, onEvent } = options;
+  const { image, imageName, imageNameIsFile = false, signal, onEvent } = options;
   const bytes = checkSize(options);
   onEvent?.({ kind: "resolved", imageName, layers: image.layers.length, bytes });
   const { layers, view, os } = await readImage(options);
