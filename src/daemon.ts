@@ -8,17 +8,10 @@ import type { Daemon } from "./cli/context.ts";
 import type { Config } from "./config/load.ts";
 import { OutpostError } from "./core/errors.ts";
 import { LIMITS } from "./core/limits.ts";
-import type {
-  CallbackTransport,
-  Clock,
-  Fetch,
-  LayerEngine,
-  Logger,
-  RegistryCredentials,
-  RegistryProvider,
-} from "./core/ports.ts";
+import type { CallbackTransport, Clock, Fetch, Logger, RegistryCredentials, RegistryProvider } from "./core/ports.ts";
 import { BROKER_PROTOCOL_VERSION, VERSION } from "./core/version.ts";
 import { ScanQueue } from "./jobs/queue.ts";
+import type { ScanFunction } from "./jobs/scan_image.ts";
 import { createScanRunner, type ScanJob } from "./jobs/scan_job.ts";
 import { withDeadline } from "./lib/deadline.ts";
 import type { Redactor } from "./lib/redact.ts";
@@ -38,7 +31,7 @@ export interface DaemonParts {
   readonly config: Config;
   readonly credentials: RegistryCredentials | undefined;
   readonly registries: RegistryProvider;
-  readonly engine: LayerEngine;
+  readonly scan: ScanFunction;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly redactor: Redactor;
@@ -74,7 +67,7 @@ class RunningDaemon implements Daemon {
     this.#broker = config.role === "agent" ? undefined : this.#createBroker();
     const run = createScanRunner({
       registries: parts.registries,
-      engine: parts.engine,
+      scan: parts.scan,
       transport: this.#broker ?? directCallbacks(parts),
       clock: parts.clock,
       logger: parts.logger.child("scans"),

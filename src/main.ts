@@ -3,18 +3,17 @@
  *
  * @module
  */
-import { ANALYZERS_VERSION, WANTED } from "./analyzers/mod.ts";
-import { runCommandLine } from "./cli/command_line.ts";
 import type { ArchiveOptions, CommandContext, CommandWorld, Toolbox, ToolboxOptions } from "./cli/context.ts";
+import { endWithError } from "./cli/explain.ts";
 import type { ArchiveLocation } from "./cli/source.ts";
+import { runStart } from "./cli/start.ts";
 import { type Config, loadConfig, type RegistryConfig } from "./config/load.ts";
 import { OutpostError } from "./core/errors.ts";
 import { LIMITS } from "./core/limits.ts";
 import type { Fetch, ImageHandle, Logger, RegistryCredentials } from "./core/ports.ts";
 import { VERSION } from "./core/version.ts";
 import { startDaemon } from "./daemon.ts";
-import { openArchive } from "./layers/archive.ts";
-import { createLayerEngine } from "./layers/engine.ts";
+import type { ScanFunction } from "./jobs/scan_image.ts";
 import { withDeadline } from "./lib/deadline.ts";
 import { Redactor } from "./lib/redact.ts";
 import { classifyTransportError } from "./net/classify.ts";
@@ -39,6 +38,11 @@ export async function main(args: readonly string[]): Promise<number> {
     world,
     toolbox: (overrides, options) => createToolbox(world, overrides, options),
   };
+  // The daemon lives long and needs neither the option parser nor the other commands: they stay out of its memory.
+  if (args.length === 1 && args[0] === "start") {
+    return await runStart(context).catch((error) => endWithError(world, error));
+  }
+  const { runCommandLine } = await import("./cli/command_line.ts");
   return await runCommandLine(context, args);
 }
 
@@ -75,13 +79,13 @@ export async function createToolbox(
     logger: logger.child("registry"),
     options: registryOptions(config, caCerts),
   });
-  const engine = createLayerEngine({ patterns: WANTED, version: ANALYZERS_VERSION });
+  const scan = lazyScan();
   const variable = (name: string): string | undefined =>
     config.variable(name) ?? (name === "CR_CREDENTIALS" ? encoded : undefined);
   return {
     config,
     logger,
-    engine,
+    scan,
     registries,
     credentials,
     openArchive: openLocation,
@@ -90,7 +94,7 @@ export async function createToolbox(
         config,
         credentials,
         registries,
-        engine,
+        scan,
         clock: systemClock,
         logger,
         redactor,
@@ -140,6 +144,23 @@ function readCredentials(registry: RegistryConfig | undefined): RegistryCredenti
   });
 }
 
+/** The scan pipeline, loaded by the first scan: a daemon that waits for work does not hold it in memory. */
+function lazyScan(): ScanFunction {
+  let loading: Promise<ScanFunction> | undefined;
+  return async (options) => await (await (loading ??= createScan()))(options);
+}
+
+/** Loads the scan pipeline with its layer engine; the result may be called any number of times. */
+export async function createScan(): Promise<ScanFunction> {
+  const [{ ANALYZERS_VERSION, WANTED }, { createLayerEngine }, { scanImage }] = await Promise.all([
+    import("./analyzers/mod.ts"),
+    import("./layers/engine.ts"),
+    import("./jobs/scan_image.ts"),
+  ]);
+  const engine = createLayerEngine({ patterns: WANTED, version: ANALYZERS_VERSION });
+  return (options) => scanImage({ ...options, engine, clock: systemClock });
+}
+
 function registryOptions(config: Config, caCerts: readonly string[]): RegistryOptions {
   const own = config.tls.registryCaCerts.flatMap((pem) => parseCertificates(pem, "CR_CA_FILE"));
   return {
@@ -152,6 +173,7 @@ function registryOptions(config: Config, caCerts: readonly string[]): RegistryOp
 
 async function openLocation(location: ArchiveLocation, options: ArchiveOptions): Promise<ImageHandle & Disposable> {
   const { path, form, reference } = location;
+  const { openArchive } = await import("./layers/archive.ts");
   const found = await Deno.stat(path).catch((cause: unknown) => {
     throw new OutpostError("ARCHIVE_INVALID", `Cannot open ${path}: there is no such file or directory`, {
       hint: "For an image in a registry, write registry:host/repository:tag.",

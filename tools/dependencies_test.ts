@@ -8,8 +8,9 @@ describe("docs/DEPENDENCIES.md", () => {
       imports: Record<string, string>;
     };
     const imported = Object.values(config.imports).filter((target) => target.startsWith("npm:")).map((target) => {
-      const at = target.lastIndexOf("@");
-      return `${target.slice("npm:".length, at)} ${target.slice(at + 1)}`;
+      // npm:[@scope/]name@version[/subpath]
+      const [, name, version] = /^npm:((?:@[^/]+\/)?[^@/]+)@([^/]+)/.exec(target) ?? [];
+      return `${name} ${version}`;
     });
     const page = await Deno.readTextFile(new URL("docs/DEPENDENCIES.md", root));
     const tables = page.slice(0, page.indexOf("## Peers"));

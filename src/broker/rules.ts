@@ -14,32 +14,32 @@ import { valuesAt } from "./json_path.ts";
 import { compileGlob, compilePath, type Matcher } from "./path_pattern.ts";
 
 const auth = z.union([
-  z.looseObject({ scheme: z.enum(["token", "bearer", "raw"]), token: z.string() }),
-  z.looseObject({ scheme: z.literal("basic"), username: z.string(), password: z.string() }),
-  z.looseObject({ scheme: z.literal("basic"), token: z.string() }),
+  z.object({ scheme: z.enum(["token", "bearer", "raw"]), token: z.string() }).passthrough(),
+  z.object({ scheme: z.literal("basic"), username: z.string(), password: z.string() }).passthrough(),
+  z.object({ scheme: z.literal("basic"), token: z.string() }).passthrough(),
 ]);
 
 const scalar = z.union([z.string(), z.number(), z.boolean(), z.null()]);
 
 const valid = z.union([
-  z.looseObject({ path: z.string(), regex: z.string() }),
-  z.looseObject({ path: z.string(), value: scalar.optional() }),
-  z.looseObject({ queryParam: z.string(), values: z.array(z.string()) }),
-  z.looseObject({ header: z.string(), values: z.array(z.string()) }),
+  z.object({ path: z.string(), regex: z.string() }).passthrough(),
+  z.object({ path: z.string(), value: scalar.optional() }).passthrough(),
+  z.object({ queryParam: z.string(), values: z.array(z.string()) }).passthrough(),
+  z.object({ header: z.string(), values: z.array(z.string()) }).passthrough(),
 ]);
 
-const rule = z.looseObject({
+const rule = z.object({
   method: z.string().regex(/^[A-Za-z]+$/).optional(),
   path: z.string().optional(),
   origin: z.string().optional(),
   auth: auth.optional(),
   valid: z.array(valid).max(LIMITS.brokerRules).optional(),
-});
+}).passthrough();
 
-const ruleFile = z.looseObject({
+const ruleFile = z.object({
   public: z.array(rule).max(LIMITS.brokerRules).default([]),
   private: z.array(rule).max(LIMITS.brokerRules).default([]),
-});
+}).passthrough();
 
 /** One accept rule, as in the file; keys that we do not know are kept for display. */
 export type AcceptRule = z.infer<typeof rule>;

@@ -4,10 +4,11 @@
  * @module
  */
 import { Command, CommanderError, Option } from "commander";
-import { type ErrorCode, OutpostError, toOutpostError } from "../core/errors.ts";
+import { OutpostError } from "../core/errors.ts";
 import { Secret } from "../lib/secret.ts";
 import { FORMATS } from "../results/mod.ts";
 import { type CommandContext, EXIT } from "./context.ts";
+import { endWithError } from "./explain.ts";
 import { runDemo } from "./demo.ts";
 import { runList } from "./list.ts";
 import { runScan } from "./scan.ts";
@@ -24,10 +25,7 @@ Exit codes:
   64 wrong usage
   130 interrupted`;
 
-/** Codes that mean what was typed, not what happened. */
-const USAGE_CODES: ReadonlySet<ErrorCode> = new Set(["USAGE", "REFERENCE_INVALID", "REQUEST_INVALID"]);
-
-/** Runs the command line; returns the exit code. Errors are printed here and nowhere else. */
+/** Runs the command line; returns the exit code. Errors are printed here (explain.ts) and nowhere else. */
 export async function runCommandLine(context: CommandContext, args: readonly string[]): Promise<number> {
   const { world } = context;
   let code: number = EXIT.ok;
@@ -39,19 +37,8 @@ export async function runCommandLine(context: CommandContext, args: readonly str
     return code;
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.ok : EXIT.usage;
-    if (world.signal.aborted) return EXIT.interrupted;
-    const known = toOutpostError(error);
-    world.stderr.write(explain(known));
-    return USAGE_CODES.has(known.code) ? EXIT.usage : EXIT.error;
+    return endWithError(world, error);
   }
-}
-
-/** An error as a person reads it. */
-function explain(error: OutpostError): string {
-  const internal = error.code === "INTERNAL" && error.cause instanceof Error
-    ? `\n${error.cause.stack ?? error.cause.message}`
-    : "";
-  return `error: ${error.message}${internal}\n${error.hint === undefined ? "" : `       ${error.hint}\n`}`;
 }
 
 function describe(context: CommandContext, done: (code: number) => void): Command {

@@ -6,6 +6,7 @@
 import type { Config } from "../config/load.ts";
 import type { Clock, ImageHandle, LayerEngine, Logger, RegistryCredentials, RegistryProvider } from "../core/ports.ts";
 import type { Platform } from "../core/types.ts";
+import type { ScanFunction } from "../jobs/scan_image.ts";
 import type { Secret } from "../lib/secret.ts";
 import type { ArchiveLocation } from "./source.ts";
 
@@ -67,7 +68,7 @@ export interface LocalServer {
 export interface Toolbox {
   readonly config: Config;
   readonly logger: Logger;
-  readonly engine: LayerEngine;
+  readonly scan: ScanFunction;
   readonly registries: RegistryProvider;
   /** The configured registry; undefined when there is none. */
   readonly credentials: RegistryCredentials | undefined;

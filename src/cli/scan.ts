@@ -6,7 +6,6 @@
 import { OutpostError } from "../core/errors.ts";
 import { formatImageRef, type ImageRef, parseImageRef } from "../core/image_ref.ts";
 import type { ImageHandle, RegistryCredentials, ScanReport } from "../core/ports.ts";
-import { scanImage } from "../jobs/scan_image.ts";
 import { parsePlatform } from "../lib/platform.ts";
 import type { ResultFormat } from "../results/format.ts";
 import { FORMATS } from "../results/mod.ts";
@@ -63,9 +62,7 @@ async function scanSource(
     imageNameIsFile: boolean,
     registryHost?: string,
   ): Promise<ScanReport> =>
-    scanImage({
-      engine: toolbox.engine,
-      clock: world.clock,
+    toolbox.scan({
       image,
       imageName,
       imageNameIsFile,

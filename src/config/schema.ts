@@ -42,7 +42,7 @@ export const CR_TYPES = [
 const text = z.string();
 const optional = text.optional();
 
-function flag(fallback: boolean): z.ZodType<boolean, string | undefined> {
+function flag(fallback: boolean): z.ZodType<boolean, z.ZodTypeDef, string | undefined> {
   return z.string().optional().transform((value, context) => {
     if (value === undefined) return fallback;
     if (/^(true|yes|1|on)$/i.test(value)) return true;
@@ -52,7 +52,7 @@ function flag(fallback: boolean): z.ZodType<boolean, string | undefined> {
   });
 }
 
-function integer(fallback: number, min: number, max: number): z.ZodType<number, string | undefined> {
+function integer(fallback: number, min: number, max: number): z.ZodType<number, z.ZodTypeDef, string | undefined> {
   return z.string().optional().transform((value, context) => {
     if (value === undefined) return fallback;
     const number = Number(value);
@@ -83,12 +83,13 @@ const crType = z.string().optional().transform((value, context) => {
 /** Every variable that Outpost reads, by its name in the environment. Values that are secret stand in {@link SECRETS}. */
 export const ENVIRONMENT = z.object({
   /** Which half runs here: both (default), the agent alone, or the broker client alone. */
-  OUTPOST_ROLE: z.enum(["all", "agent", "broker"], "must be all, agent or broker").default("all"),
+  OUTPOST_ROLE: z.enum(["all", "agent", "broker"], { errorMap: () => ({ message: "must be all, agent or broker" }) })
+    .default("all"),
 
   /** Token of the broker connection. */
   BROKER_TOKEN: optional,
   /** Snyk's broker server. */
-  BROKER_SERVER_URL: httpUrl.default(new URL("https://broker.snyk.io")),
+  BROKER_SERVER_URL: httpUrl.default("https://broker.snyk.io"),
   /** Where this process is reached by an agent or a server; `${BROKER_CLIENT_URL}` in requests. */
   BROKER_CLIENT_URL: httpUrl.optional(),
   /** External agent; when unset the agent in this process answers. */

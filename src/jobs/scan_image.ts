@@ -37,6 +37,9 @@ export interface ScanImageOptions {
   readonly onEvent?: ((event: ScanEvent) => void) | undefined;
 }
 
+/** {@link scanImage} with its engine and clock in place: what callers get, who need not load either before they scan. */
+export type ScanFunction = (options: Omit<ScanImageOptions, "engine" | "clock">) => Promise<ScanReport>;
+
 /**
  * Scans one image. Reads each distinct layer once, one at a time, so that memory is that of one layer. A layer that
  * cannot be read whole ends the scan: a result that misses a layer would look clean.

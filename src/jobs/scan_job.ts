@@ -8,7 +8,6 @@ import { LIMITS } from "../core/limits.ts";
 import type {
   CallbackTransport,
   Clock,
-  LayerEngine,
   Logger,
   RegistryCredentials,
   RegistryProvider,
@@ -18,7 +17,7 @@ import type { Digest } from "../core/digest.ts";
 import type { Platform } from "../core/types.ts";
 import type { CallbackPaths } from "./callback_paths.ts";
 import { Outbox } from "./outbox.ts";
-import { scanImage } from "./scan_image.ts";
+import type { ScanFunction } from "./scan_image.ts";
 
 /** One image of a request. */
 export interface ScanTarget {
@@ -49,7 +48,7 @@ export type ScanOutcome = "success" | "partial" | "error";
 /** What {@link createScanRunner} works with. */
 export interface ScanRunnerOptions {
   readonly registries: RegistryProvider;
-  readonly engine: LayerEngine;
+  readonly scan: ScanFunction;
   readonly transport: CallbackTransport;
   readonly clock: Clock;
   readonly logger: Logger;
@@ -147,11 +146,11 @@ async function scanRemote(
   imageName: string,
   signal: AbortSignal,
 ): Promise<ScanReport> {
-  const { registries, engine, clock, maxImageBytes } = options;
+  const { registries, scan, maxImageBytes } = options;
   const registry = registries.open(job.credentials);
   const reference = target.digest ?? target.tag ?? "latest";
   const image = await registry.image(target.repository, reference, { platform: target.platform, signal });
-  return await scanImage({ engine, clock, image, imageName, registryHost: registry.host, maxImageBytes, signal });
+  return await scan({ image, imageName, registryHost: registry.host, maxImageBytes, signal });
 }
 
 function resultFields(report: ScanReport): Record<string, unknown> {

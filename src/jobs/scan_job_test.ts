@@ -11,6 +11,7 @@ import { OutpostError } from "../core/errors.ts";
 import { LIMITS } from "../core/limits.ts";
 import type { CallbackRequest, Clock, LayerEngine } from "../core/ports.ts";
 import { createLayerEngine } from "../layers/engine.ts";
+import { scanImage } from "./scan_image.ts";
 import { buildImage } from "../lib/oci_builder.ts";
 import { alpineSample, debianSample, multiPlatformSample } from "../lib/sample_images.ts";
 import type { ClosableRegistryProvider } from "../registries/mod.ts";
@@ -64,7 +65,7 @@ describe("createScanRunner()", () => {
   ) {
     return createScanRunner({
       registries: provider,
-      engine: ENGINE,
+      scan: (options) => scanImage({ engine: ENGINE, clock, ...options }),
       clock,
       logger,
       maxImageBytes: 1 << 30,

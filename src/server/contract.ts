@@ -18,7 +18,7 @@ import type { ScanTarget } from "../jobs/scan_job.ts";
 const text = z.string().min(1);
 
 /** One image of a request; everything in it is *inferred*, unknown fields are kept. */
-export const IMAGE_FIELDS = z.looseObject({
+export const IMAGE_FIELDS = z.object({
   /** inferred: repository, with or without tag or digest. */
   repository: text.nullish(),
   /** inferred. */
@@ -28,14 +28,14 @@ export const IMAGE_FIELDS = z.looseObject({
   /** inferred. */
   imageName: text.nullish(),
   /** documented for Snyk's public import API, inferred here: `target.name` is `team/app:1.2`. */
-  target: z.union([z.looseObject({ name: text.nullish() }), z.string()]).nullish(),
+  target: z.union([z.object({ name: text.nullish() }).passthrough(), z.string()]).nullish(),
   /** inferred. */
   tag: text.nullish(),
   /** inferred. */
   digest: text.nullish(),
   /** inferred: `os/arch[/variant]`. */
   platform: text.nullish(),
-});
+}).passthrough();
 
 /** Body of `POST /scan` and `POST /discover`; *inferred*, unknown fields are kept. */
 export const SCAN_REQUEST = IMAGE_FIELDS.extend({
