@@ -4,7 +4,7 @@
  * @module
  */
 import type { Config } from "../config/load.ts";
-import type { Clock, ImageHandle, LayerEngine, Logger, RegistryCredentials, RegistryProvider } from "../core/ports.ts";
+import type { Clock, ImageHandle, Logger, RegistryCredentials, RegistryProvider } from "../core/ports.ts";
 import type { Platform } from "../core/types.ts";
 import type { ScanFunction } from "../jobs/scan_image.ts";
 import type { Secret } from "../lib/secret.ts";
