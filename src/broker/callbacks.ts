@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { concatBytes } from "../lib/bytes.ts";
 import { OutpostError } from "../core/errors.ts";
 import { LIMITS } from "../core/limits.ts";
 import type { Clock, Logger } from "../core/ports.ts";
@@ -11,7 +12,6 @@ import { withDeadline } from "../lib/deadline.ts";
 import { blockedAnswer } from "./answer.ts";
 import { readBody, readHeaders } from "./brokered_request.ts";
 import { isRecord } from "./codec.ts";
-import { concat } from "./deliver.ts";
 import type { BrokerEventSink } from "./events.ts";
 import { isUuid } from "./handshake.ts";
 import { headersForUpstream, headersFromUpstream } from "./headers.ts";
@@ -180,7 +180,7 @@ async function inflateBounded(
     if (error instanceof OutpostError) throw error;
     throw new OutpostError("REQUEST_INVALID", `Cannot send the callback: its body is not ${format}`, { cause: error });
   }
-  return concat(chunks);
+  return concatBytes(chunks);
 }
 
 function tooLarge(): OutpostError {

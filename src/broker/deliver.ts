@@ -7,6 +7,7 @@
 import { OutpostError } from "../core/errors.ts";
 import { LIMITS } from "../core/limits.ts";
 import type { ByteStream, Clock } from "../core/ports.ts";
+import { concatBytes } from "../lib/bytes.ts";
 import { type Answer, errorAnswer } from "./answer.ts";
 import type { BrokerSession } from "./session.ts";
 
@@ -116,21 +117,10 @@ function tooLarge(size: number): Answer {
 /** UTF-8 text, or undefined when the bytes are none. */
 function decodeText(chunks: readonly Uint8Array<ArrayBuffer>[]): string | undefined {
   try {
-    return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(concat(chunks));
+    return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(concatBytes(chunks));
   } catch {
     return undefined;
   }
-}
-
-/** One array of all chunks. */
-export function concat(chunks: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
-  const whole = new Uint8Array(chunks.reduce((sum, chunk) => sum + chunk.length, 0));
-  let at = 0;
-  for (const chunk of chunks) {
-    whole.set(chunk, at);
-    at += chunk.length;
-  }
-  return whole;
 }
 
 /** Bytes that may wait in the websocket before the agent's answer has to. */

@@ -3,9 +3,9 @@
  *
  * @module
  */
+import { concatBytes } from "../lib/bytes.ts";
 import type { ByteStream } from "../core/ports.ts";
 import { isRecord } from "./codec.ts";
-import { concat } from "./deliver.ts";
 import { STREAM_CONTENT_TYPE } from "./upload.ts";
 
 /** Heads beyond this are no heads. */
@@ -66,7 +66,7 @@ async function readHead(reader: Reader): Promise<Head | undefined> {
     }
     const { value, done } = await reader.read();
     if (done) return undefined;
-    bytes = concat([bytes, value]);
+    bytes = concatBytes([bytes, value]);
   }
 }
 

@@ -1,7 +1,7 @@
 import { Buffer } from "node:buffer";
 import { createInflateRaw, deflateRawSync } from "node:zlib";
 import { describe, expect, it } from "vitest";
-import { concatBytes } from "../lib/tar_writer.ts";
+import { concatBytes } from "../lib/bytes.ts";
 import { ZlibPump } from "./zlib_pump.ts";
 
 const CHUNK_BYTES = 64 * 1024;

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { concatBytes } from "./bytes.ts";
 
 /** One member of an archive. Paths are stored as given. `mtime` is in seconds since the epoch, default 0. */
 export type TarMember =
@@ -45,17 +46,6 @@ export function writeTar(members: Iterable<TarMember>, options: TarOptions = {})
   for (const member of members) writeMember(parts, member, options.longNames ?? "pax");
   parts.push(new Uint8Array(2 * BLOCK));
   return concatBytes(parts);
-}
-
-/** Joins byte arrays. */
-export function concatBytes(parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
-  const out = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
-  let at = 0;
-  for (const part of parts) {
-    out.set(part, at);
-    at += part.length;
-  }
-  return out;
 }
 
 function writeMember(parts: Uint8Array[], member: TarMember, longNames: "pax" | "gnu"): void {

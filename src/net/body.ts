@@ -6,6 +6,7 @@
 import { OutpostError } from "../core/errors.ts";
 import { LIMITS } from "../core/limits.ts";
 import type { ByteStream, Clock } from "../core/ports.ts";
+import { concatBytes } from "../lib/bytes.ts";
 import { withDeadline } from "../lib/deadline.ts";
 import { classifyTransportError } from "./classify.ts";
 
@@ -125,7 +126,8 @@ export async function readAll(
     chunks.push(chunk);
     total += chunk.byteLength;
   }
-  return concat(chunks, total);
+  const [only] = chunks;
+  return chunks.length === 1 && only !== undefined ? only : concatBytes(chunks);
 }
 
 /** A reader that fills the caller's buffer, where the stream is a byte stream: bodies of `fetch` are. */
@@ -170,16 +172,4 @@ function tooLarge(url: URL, maxBytes: number): OutpostError {
     "LIMIT_EXCEEDED",
     `Cannot read the answer of ${url.host}: it is larger than ${Math.floor(maxBytes / 1024)} KiB`,
   );
-}
-
-function concat(chunks: readonly Uint8Array<ArrayBuffer>[], total: number): Uint8Array<ArrayBuffer> {
-  const [only] = chunks;
-  if (chunks.length === 1 && only !== undefined) return only;
-  const joined = new Uint8Array(total);
-  let at = 0;
-  for (const chunk of chunks) {
-    joined.set(chunk, at);
-    at += chunk.byteLength;
-  }
-  return joined;
 }

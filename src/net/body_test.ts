@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { FakeClock } from "../../tests/fakes/clock.ts";
-import { concatBytes } from "../lib/tar_writer.ts";
+import { concatBytes } from "../lib/bytes.ts";
 import type { ByteStream } from "../core/ports.ts";
 import { BodyReader } from "./body.ts";
 

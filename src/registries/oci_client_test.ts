@@ -12,14 +12,15 @@ import type { RegistryCredentials } from "../core/ports.ts";
 import { buildImage } from "../lib/oci_builder.ts";
 import { createDenoTransport } from "../net/deno_transport.ts";
 import { type ClosableRegistryProvider, createRegistryProvider, type RegistryOptions } from "./mod.ts";
-import { codeOf, collect, realClock, type RegistrySubject, registrySuite } from "./registry_suite.ts";
+import { systemClock } from "../../tests/fakes/clock.ts";
+import { codeOf, collect, type RegistrySubject, registrySuite } from "./registry_suite.ts";
 
 const skip = !peersAvailable("docker-registry");
 const signal = new AbortController().signal;
 
 function provider(options: RegistryOptions = {}, logger = new RecordingLogger()): ClosableRegistryProvider {
   const transport = createDenoTransport({ fetch, createHttpClient: Deno.createHttpClient });
-  return createRegistryProvider({ transport, clock: realClock, logger, options });
+  return createRegistryProvider({ transport, clock: systemClock, logger, options });
 }
 
 function credentialsFor(server: DockerRegistry): RegistryCredentials {

@@ -5,7 +5,7 @@
  */
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { OutpostError } from "../core/errors.ts";
-import type { ByteStream, Clock, Registry, RegistryCredentials } from "../core/ports.ts";
+import type { ByteStream, Registry, RegistryCredentials } from "../core/ports.ts";
 import type { TagInfo } from "../core/types.ts";
 import { buildAttestation, buildImage, buildIndex, type BuiltContent, sha256Digest } from "../lib/oci_builder.ts";
 
@@ -21,25 +21,6 @@ export interface RegistrySubject {
   readonly needsLogin: boolean;
   stop(): Promise<void>;
 }
-
-/** The machine's clock, for suites on real servers. */
-export const realClock: Clock = {
-  now: () => Date.now(),
-  random: () => Math.random(),
-  sleep: (ms, signal) =>
-    new Promise((resolve, reject) => {
-      if (signal?.aborted) return reject(signal.reason);
-      const abort = (): void => {
-        clearTimeout(timer);
-        reject(signal?.reason);
-      };
-      const timer = setTimeout(() => {
-        signal?.removeEventListener("abort", abort);
-        resolve();
-      }, ms);
-      signal?.addEventListener("abort", abort, { once: true });
-    }),
-};
 
 const member = (path: string, content: string): { path: string; content: string } => ({ path, content });
 

@@ -4,6 +4,7 @@
  * @module
  */
 import { OutpostError } from "../core/errors.ts";
+import { concatBytes } from "../lib/bytes.ts";
 
 /**
  * Reads a request's body whole.
@@ -21,11 +22,5 @@ export async function readBody(request: Request, maxBytes: number): Promise<Uint
     if (length > maxBytes) throw tooLarge();
     chunks.push(chunk);
   }
-  const whole = new Uint8Array(length);
-  let offset = 0;
-  for (const chunk of chunks) {
-    whole.set(chunk, offset);
-    offset += chunk.length;
-  }
-  return whole;
+  return concatBytes(chunks);
 }

@@ -6,7 +6,8 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { gzipSync } from "node:zlib";
 import type { Digest } from "../../src/core/digest.ts";
-import { concatBytes, writeTar } from "../../src/lib/tar_writer.ts";
+import { concatBytes } from "../../src/lib/bytes.ts";
+import { writeTar } from "../../src/lib/tar_writer.ts";
 import { sha256Digest } from "../../src/lib/oci_builder.ts";
 import { dpkgStatus, osRelease, SAMPLE_DEBS } from "../../src/lib/sample_images.ts";
 import { type BlobFault, type FaultProxy, startFaultProxy } from "../fakes/fault_proxy.ts";

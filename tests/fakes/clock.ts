@@ -5,6 +5,8 @@
  */
 import type { Clock } from "../../src/core/ports.ts";
 
+export { systemClock } from "../../src/world.ts";
+
 interface Sleeper {
   readonly at: number;
   readonly wake: () => void;

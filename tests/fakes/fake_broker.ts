@@ -13,27 +13,11 @@ import {
   LoopbackBroker,
   type LoopbackOptions,
 } from "../../src/broker/mod.ts";
-import type { Clock, Fetch } from "../../src/core/ports.ts";
+import type { Fetch } from "../../src/core/ports.ts";
+import { systemClock } from "./clock.ts";
 import { RecordingLogger } from "./logger.ts";
 
-/** The machine's own time. */
-export const systemClock: Clock = {
-  now: () => Date.now(),
-  random: () => Math.random(),
-  sleep: (ms, signal) =>
-    new Promise((resolve, reject) => {
-      if (signal?.aborted) return reject(signal.reason);
-      const abort = (): void => {
-        clearTimeout(timer);
-        reject(signal?.reason);
-      };
-      const timer = setTimeout(() => {
-        signal?.removeEventListener("abort", abort);
-        resolve();
-      }, ms);
-      signal?.addEventListener("abort", abort, { once: true });
-    }),
-};
+export { systemClock };
 
 /** A loopback broker server that listens. */
 export interface FakeBroker extends AsyncDisposable {
