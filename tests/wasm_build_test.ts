@@ -1,0 +1,18 @@
+import { describe, expect, it } from "vitest";
+
+const root = new URL("../", import.meta.url);
+
+describe("wasm/build.ts", () => {
+  it("gives the committed module, its checksum and the embedded copy, byte for byte", async () => {
+    const command = new Deno.Command(Deno.execPath(), {
+      args: ["run", "-A", "wasm/build.ts", "--check"],
+      cwd: root,
+      stdout: "null",
+      stderr: "piped",
+    });
+    const { code, stderr } = await command.output();
+    // The compiler reports its download on standard error too, in lines that end with a bracket.
+    const problems = new TextDecoder().decode(stderr).split("\n").filter((line) => line.includes("is not what"));
+    expect({ code, problems }).toEqual({ code: 0, problems: [] });
+  });
+});
