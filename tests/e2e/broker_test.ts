@@ -1,267 +1,99 @@
 /**
- * The main job against real peers: Snyk's broker server, Debian's docker-registry with Basic auth, images pushed by
- * skopeo, and the daemon as a process. Snyk's part is played through the server's HTTP side.
+ * The main job against real peers in three arrangements: Outpost alone behind Snyk's broker server, its agent behind
+ * Snyk's broker client, and its broker client before an agent in another process. Snyk's part is played through the
+ * server's HTTP side, the registry is Debian's docker-registry with Basic auth.
  */
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import type { ScanResult } from "../../src/core/ports.ts";
-import { alpineSample, debianSample, multiPlatformSample } from "../../src/lib/sample_images.ts";
-import { type BrokerServer, startBrokerServer, type UpstreamRequest } from "../peers/broker_server.ts";
-import { type DockerRegistry, startDockerRegistry } from "../peers/docker_registry.ts";
-import { tagImage, writeOciLayout } from "../peers/images.ts";
+import { afterAll, beforeAll, describe } from "vitest";
+import { startBrokerClient } from "../peers/broker_client.ts";
 import { peersAvailable } from "../peers/mod.ts";
-import { poll, within } from "../peers/process.ts";
-import { pushImage } from "../peers/skopeo.ts";
-import { type DaemonProcess, startDaemonProcess } from "./daemon.ts";
+import { freePort } from "../peers/process.ts";
+import { type Arrangement, type BrokerPeers, brokerSuite, startBrokerPeers } from "./broker_suite.ts";
+import { startDaemonProcess } from "./daemon.ts";
 
-const TOKEN = "c0ffee00-1111-4222-8333-canarytoken1";
-const USERNAME = "canary-user-91f2";
-const PASSWORD = 'cAnAry"pass\\word%/+é';
-const TAGS = Array.from({ length: 130 }, (_, i) => `v${i}`);
-const DIGEST = /^sha256:[0-9a-f]{64}$/;
+const DEBUG = { LOG_LEVEL: "debug" };
+const COMMON = ["/healthcheck", "/readyz", "/metrics", "/openapi.json"];
+const WITH_BROKER = [...COMMON, "/systemcheck", "/filters"];
 
-interface Answer {
-  readonly status: number;
-  readonly text: string;
-  // The shapes differ by route; each test names what it reads.
-  // deno-lint-ignore no-explicit-any
-  readonly json: any;
+/** Both halves in one process. */
+async function all({ server, credentials }: BrokerPeers, token: string): Promise<Arrangement> {
+  const daemon = await startDaemonProcess({
+    ...DEBUG,
+    BROKER_TOKEN: token,
+    BROKER_SERVER_URL: server.url,
+    ...credentials,
+  });
+  return {
+    daemons: [daemon],
+    stateUrls: WITH_BROKER.map((path) => daemon.url + path),
+    [Symbol.asyncDispose]: () => daemon[Symbol.asyncDispose](),
+  };
 }
 
-describe.skipIf(!peersAvailable("docker-registry", "skopeo", "snyk-broker"))(
-  "outpost behind the real broker server",
-  () => {
-    let registry: DockerRegistry;
-    let server: BrokerServer;
-    let daemon: DaemonProcess;
-    const seen: string[] = [];
-
-    beforeAll(async () => {
-      const dir = await Deno.makeTempDir({ prefix: "outpost-e2e-" });
-      registry = await startDockerRegistry({ mode: "htpasswd", username: USERNAME, password: PASSWORD });
-      server = await startBrokerServer();
-      const debian = debianSample();
-      for (
-        const [name, tag, content] of [
-          ["team/debian", "12", debian],
-          ["team/alpine", "3.20", alpineSample()],
-          ["multi", "latest", multiPlatformSample()],
-          ["many", "v0", debian],
-        ] as const
-      ) {
-        const layout = `${dir}/${name.replace("/", "-")}`;
-        await writeOciLayout(layout, content, tag);
-        await pushImage(registry, `oci:${layout}:${tag}`, name, tag);
-      }
-      await tagImage(registry, "many", TAGS, debian);
-      await Deno.remove(dir, { recursive: true });
-      daemon = await startDaemonProcess({
-        BROKER_TOKEN: TOKEN,
-        BROKER_SERVER_URL: server.url,
-        CR_TYPE: "docker-registry",
-        CR_BASE: registry.url,
-        CR_USERNAME: USERNAME,
-        CR_PASSWORD: PASSWORD,
-        LOG_LEVEL: "debug",
-      });
-      await within(20_000, "the broker connection", (signal) => server.connected(TOKEN, signal, 2));
-    });
-
-    afterAll(async () => {
-      await daemon?.[Symbol.asyncDispose]();
-      await server?.stop();
-      await registry?.stop();
-    });
-
-    /** Asks as Snyk does: through the broker server, naming the credential by its variable. */
-    async function ask(
-      path: string,
-      init: { method?: string; body?: unknown; authorization?: string } = {},
-    ): Promise<Answer> {
-      const response = await fetch(server.brokerUrl(TOKEN, path), {
-        method: init.method ?? "GET",
-        headers: {
-          authorization: init.authorization ?? "${CR_CREDENTIALS}",
-          "x-broker-var-sub": "authorization",
-          ...(init.body === undefined ? {} : { "content-type": "application/json" }),
-        },
-        ...(init.body === undefined ? {} : { body: JSON.stringify(init.body) }),
-      });
-      const text = await response.text();
-      seen.push(text, JSON.stringify([...response.headers]));
-      return {
-        status: response.status,
-        text,
-        json: text.startsWith("{") || text.startsWith("[") ? JSON.parse(text) : undefined,
-      };
-    }
-
-    function upstream(match: (request: UpstreamRequest) => boolean): Promise<UpstreamRequest> {
-      return within(30_000, "a callback", (signal) => server.upstream.waitFor(match, signal));
-    }
-
-    // deno-lint-ignore no-explicit-any
-    const body = (request: UpstreamRequest): any => request.json;
-
-    function packages(result: { scanResults: readonly ScanResult[] }): string[] {
-      const graph = result.scanResults[0]?.facts.find((fact) => fact.type === "depGraph")?.data as {
-        pkgs: { id: string }[];
-      };
-      return graph.pkgs.map((pkg) => pkg.id).slice(1);
-    }
-
-    it("validates the substituted credentials", async () => {
-      expect(await ask("/validate-credentials")).toMatchObject({ status: 200, json: { ok: true } });
-    });
-
-    it("lists repositories and tags, 130 of them included", async () => {
-      expect((await ask("/list")).json).toEqual(["many", "multi", "team/alpine", "team/debian"]);
-      expect((await ask("/list/team/debian")).json).toEqual(["12"]);
-      expect((await ask("/list-paginated/many")).json.toSorted()).toEqual(TAGS.toSorted());
-    });
-
-    it("lists tags with digests, and with a date only when the registry tells one", async () => {
-      const { json } = await ask("/list-with-metadata/team/debian");
-      expect(json).toHaveLength(1);
-      expect(json[0]).toMatchObject({ tag: "12", digest: expect.stringMatching(DIGEST), lastPushed: null });
-    });
-
-    it("identifies images", async () => {
-      const plain = await ask("/get-state-identifier?image=team/debian:12");
-      expect(plain.json.id).toMatch(DIGEST);
-      const multi = await ask("/get-state-identifier?image=multi:latest&platform=linux/arm64");
-      expect(multi.json.id).toMatch(DIGEST);
-      expect(multi.json.indexDigest).toMatch(DIGEST);
-      expect(multi.json.id).not.toBe(multi.json.indexDigest);
-    });
-
-    it("shows an image's configuration and manifest", async () => {
-      const { json } = await ask("/image-metadata/team/debian?tag=12");
-      expect(json.config.os).toBe("linux");
-      expect(json.manifest.layers).toHaveLength(json.config.rootfs.diff_ids.length);
-      expect(Array.isArray(json.attestations)).toBe(true);
-    });
-
-    it("scans images and delivers results, then done, as callbacks", async () => {
-      const accepted = await ask("/scan", {
-        method: "POST",
-        body: {
-          correlation: "keep-me",
-          images: [{ name: "team/debian:12", key: 1 }, { repository: "team/alpine", tag: "3.20", key: 2 }, {
-            name: "team/none:1",
-            key: 3,
-          }],
-        },
-      });
-      expect(accepted).toMatchObject({ status: 202, json: { accepted: 3 } });
-      const { id } = accepted.json;
-      const done = await upstream((request) => request.path === "/api/v2/import/done" && body(request).id === id);
-      expect(body(done)).toEqual({ correlation: "keep-me", id, total: 3, succeeded: 2, partial: 0, failed: 1 });
-      const results = server.upstream.requests.filter((r) => r.path === "/api/v2/import/result" && body(r).id === id)
-        .map(body);
-      expect(results.map(({ sequence, key, status, correlation }) => ({ sequence, key, status, correlation }))).toEqual(
-        [
-          { sequence: 0, key: 1, status: "success", correlation: "keep-me" },
-          { sequence: 1, key: 2, status: "success", correlation: "keep-me" },
-          { sequence: 2, key: 3, status: "error", correlation: "keep-me" },
-        ],
-      );
-      expect(results[0].scanResults[0].identity).toEqual({ type: "deb", args: { platform: "linux/amd64" } });
-      expect(results[1].scanResults[0].identity.type).toBe("apk");
-      expect(packages(results[0]).length).toBeGreaterThan(5);
-      expect(packages(results[1]).length).toBeGreaterThan(5);
-      expect(results[2].error).toMatchObject({ code: "TAG_NOT_FOUND", message: expect.stringContaining("team/none") });
-    });
-
-    it("discovers one image by digest on the v1 path", async () => {
-      const { id: digest } = (await ask("/get-state-identifier?image=multi:latest")).json;
-      const accepted = await ask("/discover", {
-        method: "POST",
-        body: { target: { name: `multi@${digest}` }, projectId: "p" },
-      });
-      expect(accepted.status).toBe(202);
-      const result = await upstream((request) =>
-        request.path === "/v1/import/app" && body(request).id === accepted.json.id
-      );
-      expect(body(result)).toMatchObject({ status: "success", projectId: "p" });
-    });
-
-    it("blocks what no rule allows", async () => {
-      expect((await ask("/metrics")).status).toBe(401);
-      expect((await ask("/list/../metrics")).status).not.toBe(200);
-    });
-
-    it("explains wrong credentials, unknown repositories and unknown tags", async () => {
-      const wrong = {
-        type: "docker-registry",
-        username: USERNAME,
-        password: "wrong-canary-pass",
-        registryBase: registry.url,
-      };
-      const authorization = new TextEncoder().encode(JSON.stringify(wrong)).toBase64();
-      const refused = await ask("/validate-credentials", { authorization });
-      expect(refused).toMatchObject({ status: 401, json: { ok: false, code: "BAD_CREDENTIALS" } });
-      expect(refused.json.hint).toContain("CR_PASSWORD");
-      expect(await ask("/list", { authorization })).toMatchObject({ status: 401, json: { code: "BAD_CREDENTIALS" } });
-      const repository = await ask("/list/team/none");
-      expect(repository).toMatchObject({ status: 404, json: { code: "REPO_NOT_FOUND" } });
-      const tag = await ask("/get-state-identifier?image=team/debian:nope");
-      expect(tag).toMatchObject({ status: 404, json: { code: "TAG_NOT_FOUND" } });
-      expect(tag.json.message).toContain("nope");
-      expect(await ask("/scan", { method: "POST", body: {} })).toMatchObject({
-        status: 400,
-        json: { code: "REQUEST_INVALID" },
-      });
-    });
-
-    it("explains a registry that is down, and works again when it is back", async () => {
-      await registry.pause();
-      const down = await ask("/validate-credentials");
-      expect(down).toMatchObject({ status: 502, json: { ok: false, code: "CONNECTION_REFUSED" } });
-      expect(down.json.message).toContain(registry.host);
-      await registry.restart();
-      expect((await ask("/validate-credentials")).status).toBe(200);
-    });
-
-    it("serves the next request after the broker server restarted", async () => {
-      await server.restart();
-      await within(20_000, "the reconnection", (signal) => server.connected(TOKEN, signal));
-      expect((await ask("/list")).status).toBe(200);
-    });
-
-    it("shows its state on its own port", async () => {
-      for (const path of ["/healthcheck", "/readyz", "/metrics", "/openapi.json", "/filters", "/systemcheck"]) {
-        const response = await fetch(daemon.url + path);
-        seen.push(await response.text());
-        expect({ path, status: response.status }).toEqual({ path, status: 200 });
-      }
-    });
-
-    it("P5: shows no secret in logs, answers, metrics or error bodies", () => {
-      const credentials = JSON.stringify({ password: PASSWORD }).slice(13, -2);
-      const needles = [
-        TOKEN,
-        PASSWORD,
-        credentials,
-        encodeURIComponent(PASSWORD),
-        "wrong-canary-pass",
-        base64Core(PASSWORD),
-      ];
-      for (const text of [daemon.process.log(), ...seen]) {
-        for (const needle of needles) expect(text.includes(needle)).toBe(false);
-      }
-      expect(daemon.process.log()).toContain('"level":"debug"');
-    });
-
-    it("P7: ends on SIGTERM with exit code 0", async () => {
-      const ready = (response: Response): boolean => response.status === 200;
-      await within(10_000, "readiness", (signal) => poll(`${daemon.url}/readyz`, ready, daemon.process, signal));
-      await daemon.process.stop();
-      expect(await daemon.process.status).toMatchObject({ code: 0 });
-    });
-  },
-);
-
-/** The part of a text's base64 that does not depend on what stands before it, for the alignment of the text itself. */
-function base64Core(text: string): string {
-  return new TextEncoder().encode(text).toBase64().replace(/=+$/, "").slice(0, -1);
+/** Snyk's broker client holds the credentials; our agent gets them with each request. */
+async function agent({ server, encodedCredentials }: BrokerPeers, token: string): Promise<Arrangement> {
+  const port = freePort();
+  const daemon = await startDaemonProcess({
+    ...DEBUG,
+    OUTPOST_ROLE: "agent",
+    BROKER_CLIENT_URL: `http://127.0.0.1:${port}`,
+  });
+  const client = await startBrokerClient({
+    serverUrl: server.url,
+    token,
+    agentUrl: daemon.url,
+    port,
+    env: {
+      CR_CREDENTIALS: encodedCredentials,
+      // As the entry point of Snyk's container sets them: the client's /systemcheck asks the agent's.
+      BROKER_CLIENT_VALIDATION_URL: `${daemon.url}/systemcheck`,
+      BROKER_CLIENT_VALIDATION_AUTHORIZATION_HEADER: encodedCredentials,
+    },
+  });
+  return {
+    daemons: [daemon],
+    stateUrls: [...COMMON.map((path) => daemon.url + path), `${client.url}/healthcheck`, `${client.url}/systemcheck`],
+    [Symbol.asyncDispose]: async () => {
+      await client.stop();
+      await daemon[Symbol.asyncDispose]();
+    },
+  };
 }
+
+/** Our broker client holds the credentials; the agent in the other process gets them with each request. */
+async function broker({ server, credentials }: BrokerPeers, token: string): Promise<Arrangement> {
+  const PORT = String(freePort());
+  const behind = await startDaemonProcess({
+    ...DEBUG,
+    OUTPOST_ROLE: "agent",
+    BROKER_CLIENT_URL: `http://127.0.0.1:${PORT}`,
+  });
+  const before = await startDaemonProcess({
+    ...DEBUG,
+    OUTPOST_ROLE: "broker",
+    PORT,
+    BROKER_TOKEN: token,
+    BROKER_SERVER_URL: server.url,
+    CR_AGENT_URL: behind.url,
+    ...credentials,
+  });
+  return {
+    daemons: [before, behind],
+    stateUrls: [...WITH_BROKER.map((path) => before.url + path), ...COMMON.map((path) => behind.url + path)],
+    [Symbol.asyncDispose]: async () => {
+      await before[Symbol.asyncDispose]();
+      await behind[Symbol.asyncDispose]();
+    },
+  };
+}
+
+describe.skipIf(!peersAvailable("docker-registry", "skopeo", "snyk-broker"))("outpost", () => {
+  let peers: BrokerPeers;
+  beforeAll(async () => {
+    peers = await startBrokerPeers();
+  });
+  afterAll(() => peers?.[Symbol.asyncDispose]());
+
+  brokerSuite("in one process", "c0ffee00-1111-4222-8333-canarytoken1", () => peers, all);
+  brokerSuite("as the agent behind Snyk's client", "c0ffee00-1111-4222-8333-canarytoken2", () => peers, agent);
+  brokerSuite("as the client before an agent", "c0ffee00-1111-4222-8333-canarytoken3", () => peers, broker);
+});

@@ -17,20 +17,21 @@ export const ROOT: string = new URL("../../", import.meta.url).pathname;
 /**
  * Starts `outpost start` and waits until `/livez` answers.
  *
+ * @param env Its variables; without PORT it gets a free one.
  * @param flags Further flags for `deno run`.
  */
 export async function startDaemonProcess(
   env: Readonly<Record<string, string>>,
   flags: readonly string[] = [],
 ): Promise<DaemonProcess> {
-  const port = freePort();
+  const port = env["PORT"] ?? String(freePort());
   const url = `http://127.0.0.1:${port}`;
   const process = await startProcess({
     name: "outpost",
     command: Deno.execPath(),
     args: ["run", "-P=daemon", ...flags, "mod.ts", "start"],
     cwd: ROOT,
-    env: { ...denoEnv(), PORT: String(port), OUTPOST_HOST: "127.0.0.1", ...env },
+    env: { ...denoEnv(), PORT: port, OUTPOST_HOST: "127.0.0.1", ...env },
     ready: (child, signal) => poll(`${url}/livez`, (response) => response.ok, child, signal),
   });
   return { url, process, [Symbol.asyncDispose]: () => process.stop() };

@@ -15,6 +15,8 @@ export interface BrokerClientOptions {
   readonly token: string;
   /** CR_AGENT_URL. */
   readonly agentUrl: string;
+  /** Port on the loopback interface; by default a free one. */
+  readonly port?: number;
   /** Further variables, CR_CREDENTIALS among them. */
   readonly env?: Readonly<Record<string, string>>;
 }
@@ -47,7 +49,7 @@ const NO_SCM_RULES = [
 export async function startBrokerClient(options: BrokerClientOptions): Promise<BrokerClient> {
   const script = peerPath("snyk-broker");
   const dir = await Deno.makeTempDir({ prefix: "outpost-client-" });
-  const port = freePort();
+  const port = options.port ?? freePort();
   const url = `http://127.0.0.1:${port}`;
   const rules = new URL(`file://${script}/../../client-templates/container-registry-agent/accept.json.sample`).pathname;
   const remove = (): Promise<void> => Deno.remove(dir, { recursive: true });
