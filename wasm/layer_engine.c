@@ -31,10 +31,9 @@ enum { AHEAD = 24 };
 //   literals  0 bits consumed · 8 one or two bytes · 40 how many
 //   match     0 bits consumed · 6 set · 8 mask of the distance's extra bits · 32 bits before those, plus GUARD
 //             · 40 length · 48 distance base
-//   slow      0 code length · 8 base of the length · 24 its extra bits · 48 kind · 63 set
+//   slow      the same for a length, without its distance · 40 kind · 63 set
 enum { AT_VALUE = 8, AT_SHIFT = 32, AT_PRODUCED = 40, AT_BASE = 48, IS_MATCH = 1 << 6 };
-enum { AT_EXTRA = 24, AT_KIND = 48 };
-enum { LONG_CODE = 0, END_OF_BLOCK = 1, LENGTH = 2, INVALID = 3 };
+enum { AT_KIND = 40, LONG_CODE = 0, END_OF_BLOCK = 1, LENGTH = 2, INVALID = 3 };
 // Matches up to this length are copied by the loop.
 enum { COPIED = 16 };
 // In the loop the bit buffer stands this much higher, so that masking it gives the offset of an 8-byte entry.
@@ -118,28 +117,30 @@ static int order_code(Code* code, const u8* lens, u32 n) {
   return left;
 }
 
-// Entries of symbols, without the code length that is still to be added: to consumed bits, and to AT_SHIFT as well for
-// distances.
+// Entries of symbols, without the length of the code, which is still to be added to two fields.
 static u64 literal_entries[288], distance_entries[32];
-#define ONE_DISTANCE_BIT (1 | 1ULL << AT_SHIFT)
+#define ONE_BIT (1 | 1ULL << AT_SHIFT)
+
+INLINE u64 extra_bits(u32 extra, u32 base) {
+  return extra | ((1u << extra) - 1) << AT_VALUE | (u64)GUARD << AT_SHIFT | (u64)base << AT_BASE;
+}
 
 static void make_entries(void) {
   for (u32 symbol = 0; symbol < 256; symbol++) literal_entries[symbol] = symbol << AT_VALUE | 1ULL << AT_PRODUCED;
   literal_entries[256] = SLOW | (u64)END_OF_BLOCK << AT_KIND;
   for (u32 i = 0; i < 29; i++) {
-    literal_entries[257 + i] =
-        SLOW | (u32)LENGTH_BASE[i] << AT_VALUE | (u32)LENGTH_EXTRA[i] << AT_EXTRA | (u64)LENGTH << AT_KIND;
+    literal_entries[257 + i] = SLOW | (u64)LENGTH << AT_KIND | extra_bits(LENGTH_EXTRA[i], LENGTH_BASE[i]);
   }
   for (u32 symbol = 0; symbol < 30; symbol++) {
     u32 extra = symbol < 4 ? 0 : (symbol >> 1) - 1;
-    distance_entries[symbol] = extra | IS_MATCH | ((1u << extra) - 1) << AT_VALUE | (u64)GUARD << AT_SHIFT |
-                               (u64)DISTANCE_BASE[symbol] << AT_BASE;
+    distance_entries[symbol] = IS_MATCH | extra_bits(extra, DISTANCE_BASE[symbol]);
   }
   literal_entries[286] = literal_entries[287] = SLOW | (u64)INVALID << AT_KIND;
   distance_entries[30] = distance_entries[31] = SLOW | (u64)INVALID << AT_KIND;
 }
 
-INLINE u64 distance_entry(u32 symbol, u32 len) { return distance_entries[symbol] + len * ONE_DISTANCE_BIT; }
+INLINE u64 distance_entry(u32 symbol, u32 len) { return distance_entries[symbol] + len * ONE_BIT; }
+INLINE u64 literal_entry(u32 symbol, u32 len) { return literal_entries[symbol] + len * ONE_BIT; }
 
 // The next codeword of a length, its first bit lowest: `mask` has as many bits.
 INLINE u32 next_codeword(u32 reversed, u32 mask) {
@@ -149,14 +150,14 @@ INLINE u32 next_codeword(u32 reversed, u32 mask) {
 
 // Fills a table so that the lowest bits of the stream find their symbol. Codewords come in order and the table grows by
 // doubling, so every entry is written about once, most of them in long runs.
-INLINE void fill_table(u64* table, u32 table_bits, const Code* code, const u64* entries, u64 one_bit) {
+INLINE void fill_table(u64* table, u32 table_bits, const Code* code, const u64* entries) {
   u32 reversed = 0, size = 1, symbol = 0;
   table[0] = SLOW | (u64)LONG_CODE << AT_KIND | 15;
   for (u32 len = 1; len <= table_bits; len++) {
     __builtin_memcpy(table + size, table, size * 8);
     size <<= 1;
     for (u32 n = code->count[len]; n > 0; n--) {
-      table[reversed] = entries[code->symbols[symbol++]] + len * one_bit;
+      table[reversed] = entries[code->symbols[symbol++]] + len * ONE_BIT;
       reversed = next_codeword(reversed, size - 1);
     }
   }
@@ -203,7 +204,7 @@ static void fuse_tables(void) {
         }
       } else if (value > 256 && value < 257 + 11) {
         u32 extra = LENGTH_EXTRA[value - 257], base = LENGTH_BASE[value - 257], used = len + extra;
-        u64 first = used * ONE_DISTANCE_BIT;
+        u64 first = used * ONE_BIT;
         for (u32 x = 0; x < others; x++) {
           u32 length = base + (x & extra);
           u64 second = distances[x >> extra], old = to[x << len];
@@ -229,9 +230,9 @@ static int build_tables(u32 litlens, u32 dists) {
   if (spare < 0) return 0;
   for (u32 len = 1; len <= 15; len++) used += distance_code.count[len];
   if (spare > 0 && used > 0 && !(used == 1 && distance_code.count[1] == 1)) return 0;
-  fill_table(literals, BITS, &literal_code, literal_entries, 1);
+  fill_table(literals, BITS, &literal_code, literal_entries);
   if (left > 0) fill_unused(literals);
-  fill_table(distances, BITS, &distance_code, distance_entries, ONE_DISTANCE_BIT);
+  fill_table(distances, BITS, &distance_code, distance_entries);
   if (spare > 0) fill_unused(distances);
   fuse_tables();
   return 1;
@@ -317,7 +318,7 @@ EXPORT("inflate") u32 inflate_run(u32 from, u32 length) {
   state.out_start = (u32)out;
   u8* const out_limit = window + HISTORY + WINDOW;
   u64 bits = state.bits;
-  u64 count = state.bit_count;
+  u32 count = state.bit_count;
   u32 pending = state.pending;
   u32 answer = NEED_INPUT;
 
@@ -456,8 +457,10 @@ EXPORT("inflate") u32 inflate_run(u32 from, u32 length) {
       u64 entry;
 #define DISTANCE_OK(d) ((d) <= (u32)out - state.history)
 #define LOAD() (at = (const u8*)fused + ((u32)bits & INDEX << GUARD), entry = *(const u64*)at)
-#define REFILL() (bits |= load64(in) << (count & 63), in += 7 - ((count >> 3) & 7), count |= 56)
+#define REFILL() (bits |= load64(in) << count, in += (63 ^ count) >> 3, count |= 56)
 #define TAKE(n) (bits >>= (n), count -= (n))
+// Base and extra bits: a distance, or the length of a slow entry.
+#define EXTRA_OF(entry) ((u32)((entry) >> AT_BASE & 0x7fff) + ((u32)(bits >> ((entry) >> AT_SHIFT & 63)) & (u32)(entry) >> AT_VALUE))
 #define DISTANCE() ((u32)(entry >> AT_BASE) + ((u32)(bits >> (entry >> AT_SHIFT & 63)) & (u32)entry >> AT_VALUE))
 
 // Keeps the compiler from computing a value only where a branch needs it: a select is meant.
@@ -472,8 +475,9 @@ EXPORT("inflate") u32 inflate_run(u32 from, u32 length) {
     source = entry & IS_MATCH ? source : at + 1;                           \
     if (UNLIKELY(source < history)) FAIL();                                \
     copy16(out, source);                                                   \
-    bits >>= entry & 63;                                                   \
-    count -= entry;                                                        \
+    u32 used = (u32)entry & 63;                                            \
+    bits >>= used;                                                         \
+    count -= used;                                                         \
     out += (u32)(entry >> AT_PRODUCED) & 31;                               \
   }
 
@@ -494,34 +498,24 @@ EXPORT("inflate") u32 inflate_run(u32 from, u32 length) {
         slow:
           REFILL();
           u32 kind = (u32)(entry >> AT_KIND) & 3;
-          if (LIKELY(kind == LENGTH)) {
-            TAKE(entry & 63);
-            u32 extra = (u32)entry >> AT_EXTRA & 15;
-            length = ((u32)entry >> AT_VALUE & 0x1ff) + ((u32)bits >> GUARD & ((1u << extra) - 1));
-            TAKE(extra);
-          } else if (kind == END_OF_BLOCK) {
-            TAKE(entry & 63);
-            state.mode = BLOCK;
-            break;
-          } else if (kind == INVALID) {
-            FAIL();
-          } else {
+          if (kind == LONG_CODE) {
             u32 found = long_code(&literal_code, bits >> GUARD);
-            u32 symbol = found >> 4;
-            TAKE(found & 15);
-            if (symbol < 256) {
-              *out++ = (u8)symbol;
+            entry = literal_entry(found >> 4, found & 15);
+            kind = (u32)(entry >> AT_KIND) & 3;
+            if ((int64_t)entry >= 0) {
+              *out++ = (u8)(entry >> AT_VALUE);
+              TAKE((u32)entry & 63);
               continue;
             }
-            if (symbol == 256) {
-              state.mode = BLOCK;
-              break;
-            }
-            if (symbol > 285) FAIL();
-            u32 extra = LENGTH_EXTRA[symbol - 257];
-            length = LENGTH_BASE[symbol - 257] + ((u32)bits >> GUARD & ((1u << extra) - 1));
-            TAKE(extra);
           }
+          if (UNLIKELY(kind != LENGTH)) {
+            if (kind == INVALID) FAIL();
+            TAKE((u32)entry & 63);
+            state.mode = BLOCK;
+            break;
+          }
+          length = EXTRA_OF(entry);
+          TAKE((u32)entry & 63);
           entry = distances[bits >> GUARD & INDEX];
           if (UNLIKELY((int64_t)entry < 0)) {
             if ((entry >> AT_KIND & 3) == INVALID) FAIL();
@@ -530,7 +524,7 @@ EXPORT("inflate") u32 inflate_run(u32 from, u32 length) {
             if ((int64_t)entry < 0) FAIL();
           }
           distance = DISTANCE();
-          TAKE(entry & 63);
+          TAKE((u32)entry & 63);
           if (UNLIKELY(!DISTANCE_OK(distance))) FAIL();
           if (LIKELY(distance >= 16 && length <= 32)) {
             copy16(out, out - distance);
@@ -540,7 +534,7 @@ EXPORT("inflate") u32 inflate_run(u32 from, u32 length) {
             out = copy_match(out, length, distance);
           }
         } while (in < in_fast && out < out_limit);
-        count = (count & 63) - GUARD;
+        count -= GUARD;
         bits = bits >> GUARD & ((1ULL << count) - 1);
         if (out >= out_limit) {
           answer = OUTPUT_FULL;
@@ -560,41 +554,29 @@ EXPORT("inflate") u32 inflate_run(u32 from, u32 length) {
       }
       if (pending == 0) {
         entry = literals[bits & INDEX];
-        u32 used = (u32)entry & 63, kind = (u32)(entry >> AT_KIND) & 3, extra, base;
+        if ((int64_t)entry < 0 && (entry >> AT_KIND & 3) == LONG_CODE) {
+          u32 found = long_code(&literal_code, bits);
+          if ((found & 15) > count) goto leave;
+          entry = literal_entry(found >> 4, found & 15);
+        }
+        u32 used = (u32)entry & 63;
+        if (used > count) goto leave;
         if ((int64_t)entry >= 0) {
-          if (used > count) goto leave;
           *out++ = (u8)(entry >> AT_VALUE);
           DROP(used);
           break;
         }
-        if (kind == LENGTH) {
-          base = (u32)entry >> AT_VALUE & 0x1ff;
-          extra = (u32)entry >> AT_EXTRA & 15;
-        } else if (kind == LONG_CODE) {
-          u32 found = long_code(&literal_code, bits);
-          u32 symbol = found >> 4;
-          used = found & 15;
-          if (used > count) goto leave;
-          if (symbol <= 256) {
-            DROP(used);
-            if (symbol < 256) *out++ = (u8)symbol;
-            else state.mode = BLOCK;
-            break;
-          }
-          if (symbol > 285) FAIL();
-          base = LENGTH_BASE[symbol - 257];
-          extra = LENGTH_EXTRA[symbol - 257];
-        } else {
-          if (used > count) goto leave;
-          if (kind == INVALID) FAIL();
+        u32 kind = (u32)(entry >> AT_KIND) & 3;
+        if (kind == INVALID) FAIL();
+        if (kind == END_OF_BLOCK) {
           DROP(used);
           state.mode = BLOCK;
           break;
         }
-        if (used + extra > count) goto leave;
+        bits <<= GUARD;
+        pending = EXTRA_OF(entry);
+        bits >>= GUARD;
         DROP(used);
-        pending = base + (u32)(bits & ((1u << extra) - 1));
-        DROP(extra);
       }
       entry = distances[bits & INDEX];
       if (entry & SLOW) {
