@@ -138,9 +138,13 @@ describe.skipIf(!peer("snyk-broker").available)("broker client over a failing li
       const direction = n % 2 === 0 ? "up" : "down";
       const after = Math.floor(random() * (direction === "up" ? 1_500 : 300));
       const before = proxy.ended;
+      const losses = made.events.filter(({ kind }) => kind === "disconnected").length;
+      const reconnected = (): boolean =>
+        made.events.filter(({ kind }) => kind === "disconnected").length >= losses + 2 &&
+        made.client.states().every(({ open }) => open);
       proxy.setFault({ kind: "cut", direction, after, times: 3 }, WEBSOCKET);
       for (const one of proxy.connections) if (WEBSOCKET.test(one.requestLine)) one.end("cut");
-      await until(() => proxy.ended - before === 3 || made.client.states().every(({ open }) => open));
+      await until(() => proxy.ended - before === 3 || reconnected());
       // A request of the server that is cut would never be answered: that is not what this is about.
       proxy.setFault(undefined);
       await works(token);
