@@ -1,0 +1,40 @@
+/**
+ * The DEFLATE decoders that there are, each loaded when it is chosen.
+ *
+ * @module
+ */
+import type { InflaterFactory } from "../core/ports.ts";
+
+/** Every decoder by its name in OUTPOST_ENGINE. A loader rejects when this process cannot run its decoder. */
+export const INFLATERS = {
+  fflate: async (): Promise<InflaterFactory> => (await import("./fflate_inflater.ts")).fflateInflater,
+  native: async (): Promise<InflaterFactory> => (await import("./node_inflater.ts")).nodeInflater,
+} as const;
+
+/** Name of a decoder. */
+export type InflaterName = keyof typeof INFLATERS;
+
+/** What `auto` tries, in this order. */
+const AUTO: readonly InflaterName[] = ["native", "fflate"];
+
+/**
+ * Loads a decoder. `auto` takes the first that this process can run.
+ *
+ * @throws What the loader of the decoder (of the last one, with `auto`) has failed with.
+ */
+export async function loadInflater(name: InflaterName | "auto"): Promise<InflaterFactory> {
+  return await (name === "auto" ? firstOf(AUTO.map((one) => INFLATERS[one])) : INFLATERS[name]());
+}
+
+/** The result of the first loader that does not reject. */
+export async function firstOf<T>(loaders: readonly (() => Promise<T>)[]): Promise<T> {
+  let failure: unknown = new Error("There is no decoder to choose from");
+  for (const load of loaders) {
+    try {
+      return await load();
+    } catch (error) {
+      failure = error;
+    }
+  }
+  throw failure;
+}
