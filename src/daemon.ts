@@ -3,7 +3,14 @@
  *
  * @module
  */
-import { type BrokerClient, type BrokerEvent, createBrokerClient, type Dispatch } from "./broker/mod.ts";
+import {
+  type BrokerClient,
+  type BrokerEvent,
+  createBrokerClient,
+  type Dispatch,
+  type RuleSource,
+  ruleSource,
+} from "./broker/mod.ts";
 import type { Daemon } from "./cli/context.ts";
 import type { Config } from "./config/load.ts";
 import { OutpostError } from "./core/errors.ts";
@@ -26,6 +33,9 @@ import type { Metrics } from "./telemetry/metrics.ts";
  */
 const REQUEST_VARIABLES = /^(?:CR|BROKER)_[A-Z0-9_]+$/;
 
+/** ACCEPT's value in Snyk's image, relative to a directory of its own. */
+const SHIPPED_RULES = "accept.json";
+
 /** What main.ts hands over. */
 export interface DaemonParts {
   readonly config: Config;
@@ -42,6 +52,13 @@ export interface DaemonParts {
   /** Value of a variable for `${NAME}`. */
   readonly variable: (name: string) => string | undefined;
   readonly record: AppDeps["record"];
+  readonly readFile: (path: string) => Promise<string>;
+}
+
+/** The accept rules of ACCEPT: where they are read anew, and as they were at the start. */
+interface LoadedRules {
+  readonly source: RuleSource;
+  readonly rules: unknown;
 }
 
 /**
@@ -49,8 +66,9 @@ export interface DaemonParts {
  *
  * @throws {OutpostError} CONFIG_INVALID when the port is taken or a setting cannot be used.
  */
-export function startDaemon(parts: DaemonParts): Promise<Daemon> {
-  return new RunningDaemon(parts).start();
+export async function startDaemon(parts: DaemonParts): Promise<Daemon> {
+  const rules = parts.config.role === "agent" ? undefined : await loadRules(parts);
+  return await new RunningDaemon(parts, rules).start();
 }
 
 class RunningDaemon implements Daemon {
@@ -61,10 +79,10 @@ class RunningDaemon implements Daemon {
   #server: Deno.HttpServer<Deno.NetAddr> | undefined;
   #stopping: Promise<void> | undefined;
 
-  constructor(parts: DaemonParts) {
+  constructor(parts: DaemonParts, rules: LoadedRules | undefined) {
     this.#parts = parts;
     const { config, metrics } = parts;
-    this.#broker = config.role === "agent" ? undefined : this.#createBroker();
+    this.#broker = config.role === "agent" ? undefined : this.#createBroker(rules);
     const run = createScanRunner({
       registries: parts.registries,
       scan: parts.scan,
@@ -143,6 +161,7 @@ class RunningDaemon implements Daemon {
       broker: broker === undefined ? undefined : {
         states: () => broker.states(),
         rules: () => broker.rules(),
+        reloadRules: () => broker.reloadRules(),
         forward: (request, signal) => broker.callback(request, signal),
       },
       metrics,
@@ -155,7 +174,7 @@ class RunningDaemon implements Daemon {
     });
   }
 
-  #createBroker(): BrokerClient {
+  #createBroker(rules: LoadedRules | undefined): BrokerClient {
     const { config, clock, logger, fetch, webSocket, variable, metrics } = this.#parts;
     const dispatch: Dispatch = async (request, { internal, substituted }) =>
       internal
@@ -165,7 +184,7 @@ class RunningDaemon implements Daemon {
       serverUrl: config.brokerServerUrl.href,
       token: config.brokerToken?.reveal() ?? "",
       protocolVersion: BROKER_PROTOCOL_VERSION,
-      ...(config.acceptRules === undefined ? {} : { rules: parseRules(config.acceptRules) }),
+      ...(rules === undefined ? {} : { rules: rules.rules, ruleSource: rules.source }),
       clock,
       logger,
       randomId: () => crypto.randomUUID(),
@@ -239,14 +258,21 @@ function directCallbacks({ config, fetch, clock }: DaemonParts): CallbackTranspo
   };
 }
 
-function parseRules(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch (cause) {
-    throw new OutpostError("CONFIG_INVALID", "Cannot use the accept rules: ACCEPT names a file that is not JSON", {
-      cause,
-    });
+/**
+ * Reads the rules that ACCEPT names. `accept.json`, which Snyk's image sets for the rules that it ships, means the
+ * built-in ones when there is no such file.
+ *
+ * @throws {ConfigError} when they cannot be read.
+ */
+async function loadRules({ config, fetch, clock, readFile, logger }: DaemonParts): Promise<LoadedRules | undefined> {
+  const location = config.accept;
+  if (location === undefined) return undefined;
+  if (location === SHIPPED_RULES && await readFile(location).then(() => false, () => true)) {
+    logger.info("Using the built-in accept rules: there is no file accept.json");
+    return undefined;
   }
+  const source = ruleSource({ location, readFile, fetch, clock });
+  return { source, rules: await source(new AbortController().signal) };
 }
 
 function count(metrics: Metrics, event: BrokerEvent): void {

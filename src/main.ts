@@ -107,6 +107,7 @@ export async function createToolbox(
           }),
         variable,
         record: recorder(config, redactor),
+        readFile: world.readTextFile,
       }),
     checkBrokerServer: (signal) => checkBrokerServer(config, outbound.fetch, signal),
     redact: (text) => redactor.text(text),

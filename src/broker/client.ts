@@ -14,6 +14,7 @@ import { BrokerEndpoints, type ClientIdentity, TokenMask } from "./handshake.ts"
 import { type Dispatch, Relay } from "./relay.ts";
 import { AcceptRules, DEFAULT_RULES, type RuleFile } from "./rules.ts";
 import type { BrokerSession, ServerMessage } from "./session.ts";
+import type { RuleSource } from "./rule_source.ts";
 import { Substituter, type VariableLookup } from "./substitute.ts";
 
 /** Options of {@link createBrokerClient}. */
@@ -26,6 +27,8 @@ export interface BrokerClientOptions {
   readonly protocolVersion: string;
   /** A parsed accept file; Snyk's rules for the container registry agent by default. */
   readonly rules?: unknown;
+  /** Where the rules are read anew, every LIMITS.brokerRuleReloadMs and on demand; without it they never change. */
+  readonly ruleSource?: RuleSource | undefined;
   /** Time and chance. */
   readonly clock: Clock;
   /** Receives lines under the component `broker`. */
@@ -66,6 +69,13 @@ export interface BrokerClient extends CallbackTransport {
   callback(callback: Callback, signal: AbortSignal): Promise<CallbackAnswer>;
   /** The accept rules as loaded, variables not expanded. */
   rules(): RuleFile;
+  /**
+   * Reads the rules anew; what runs keeps the rules that it began with. When they cannot be read or used, the old ones
+   * stay and it rejects with the reason.
+   *
+   * @throws {ConfigError} naming what is wrong with the new rules; TIMEOUT.
+   */
+  reloadRules(): Promise<RuleFile>;
   /** Requests that are being served now. */
   inFlight(): number;
   /**
@@ -86,7 +96,10 @@ export function createBrokerClient(options: BrokerClientOptions): BrokerClient {
 
 class Client implements BrokerClient {
   readonly #logger: Logger;
-  readonly #rules: AcceptRules;
+  readonly #ruleSource: RuleSource | undefined;
+  readonly #clock: Clock;
+  #rules: AcceptRules;
+  #reloading: Promise<RuleFile> | undefined;
   readonly #relay: Relay;
   readonly #callbacks: Callbacks;
   readonly #connections: readonly BrokerConnection[];
@@ -100,7 +113,9 @@ class Client implements BrokerClient {
   constructor(options: BrokerClientOptions) {
     const { clock, randomId, protocolVersion, fetch, dispatch } = options;
     const logger = this.#logger = options.logger.child("broker");
-    this.#rules = AcceptRules.from(options.rules ?? DEFAULT_RULES);
+    this.#clock = clock;
+    this.#ruleSource = options.ruleSource;
+    this.#rules = AcceptRules.from(options.rules === undefined ? DEFAULT_RULES : options.rules);
     const onEvent = this.#onEvent = options.onEvent ?? ((_event: BrokerEvent): void => {});
     const endpoints = new BrokerEndpoints(options.serverUrl, options.token);
     const mask = new TokenMask(options.token);
@@ -143,7 +158,11 @@ class Client implements BrokerClient {
   }
 
   start(): void {
-    this.#running ??= Promise.all(this.#connections.map((connection) => connection.run(this.#life.signal)));
+    const { signal } = this.#life;
+    this.#running ??= Promise.all([
+      ...this.#connections.map((connection) => connection.run(signal)),
+      this.#reloadDaily(signal),
+    ]);
   }
 
   states(): readonly SocketState[] {
@@ -187,6 +206,32 @@ class Client implements BrokerClient {
 
   rules(): RuleFile {
     return this.#rules.file;
+  }
+
+  reloadRules(): Promise<RuleFile> {
+    return this.#reloading ??= this.#reloadRules().finally(() => this.#reloading = undefined);
+  }
+
+  async #reloadRules(): Promise<RuleFile> {
+    if (this.#ruleSource === undefined) return this.#rules.file;
+    this.#rules = AcceptRules.from(await this.#ruleSource(this.#life.signal));
+    const { file } = this.#rules;
+    this.#logger.info("Loaded the accept rules", { public: file.public.length, private: file.private.length });
+    return file;
+  }
+
+  async #reloadDaily(signal: AbortSignal): Promise<void> {
+    if (this.#ruleSource === undefined) return;
+    while (!signal.aborted) {
+      try {
+        await this.#clock.sleep(LIMITS.brokerRuleReloadMs, signal);
+        await this.reloadRules();
+      } catch (error) {
+        if (signal.aborted) return;
+        const reason = error instanceof OutpostError ? error.message : "they cannot be read";
+        this.#logger.error("Cannot reload the accept rules; the old ones stay", { reason });
+      }
+    }
   }
 
   inFlight(): number {

@@ -11,6 +11,7 @@ export { LoopbackBroker, type LoopbackOptions, type LoopbackSocketEvent } from "
 export type { LoopbackSocket } from "./loopback_socket.ts";
 export type { Dispatch, DispatchInfo } from "./relay.ts";
 export { type AcceptRule, AcceptRules, DEFAULT_RULES, type RuleFile, type RuleRequest } from "./rules.ts";
+export { isRuleUrl, type RuleSource, ruleSource, type RuleSourceOptions } from "./rule_source.ts";
 export type { WebSocketLike } from "./session.ts";
 export type { Substituted, VariableLookup } from "./substitute.ts";
 export { INTERNAL_ORIGIN } from "./target.ts";

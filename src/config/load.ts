@@ -41,8 +41,8 @@ export interface Config {
   readonly brokerServerUrl: URL;
   readonly brokerClientUrl: URL | undefined;
   readonly agentUrl: URL | undefined;
-  /** Text of the ACCEPT file, undefined for the built-in rules. */
-  readonly acceptRules: string | undefined;
+  /** ACCEPT: path or URL of the accept rules, undefined for the built-in ones. */
+  readonly accept: string | undefined;
   readonly healthcheckPath: string;
   readonly systemcheckPath: string;
   readonly removeForwardedHeaders: boolean;
@@ -138,7 +138,6 @@ function checkTogether(env: Environment, raw: Readonly<Record<string, string>>, 
 }
 
 interface Files {
-  readonly accept: string | undefined;
   readonly caCerts: readonly string[];
   readonly registryCa: readonly string[];
   readonly clientCert: { readonly cert: string; readonly key: string } | undefined;
@@ -146,12 +145,12 @@ interface Files {
 }
 
 async function readFiles(env: Environment, source: ConfigSource, problems: string[]): Promise<Files> {
-  const read = async (name: EnvironmentName, pem: boolean): Promise<string | undefined> => {
+  const read = async (name: EnvironmentName): Promise<string | undefined> => {
     const path = env[name];
     if (typeof path !== "string") return undefined;
     const content = await source.readFile(path).catch(() => undefined);
     if (content === undefined) problems.push(`${name} names a file that cannot be read: ${path}`);
-    else if (pem && !content.includes("-----BEGIN ")) problems.push(`${name} names a file that is not PEM: ${path}`);
+    else if (!content.includes("-----BEGIN ")) problems.push(`${name} names a file that is not PEM: ${path}`);
     else return content;
     return undefined;
   };
@@ -159,11 +158,10 @@ async function readFiles(env: Environment, source: ConfigSource, problems: strin
     cert === undefined || key === undefined ? undefined : { cert, key };
   const present = (texts: readonly (string | undefined)[]): string[] => texts.filter((one) => one !== undefined);
   return {
-    accept: await read("ACCEPT", false),
-    caCerts: present([await read("CA_CERT", true), await read("NODE_EXTRA_CA_CERTS", true)]),
-    registryCa: present([await read("CR_CA_FILE", true)]),
-    clientCert: pair(await read("CR_CLIENT_CERT", true), await read("CR_CLIENT_KEY", true)),
-    server: pair(await read("HTTPS_CERT", true), await read("HTTPS_KEY", true)),
+    caCerts: present([await read("CA_CERT"), await read("NODE_EXTRA_CA_CERTS")]),
+    registryCa: present([await read("CR_CA_FILE")]),
+    clientCert: pair(await read("CR_CLIENT_CERT"), await read("CR_CLIENT_KEY")),
+    server: pair(await read("HTTPS_CERT"), await read("HTTPS_KEY")),
   };
 }
 
@@ -214,7 +212,7 @@ function freeze(
     brokerServerUrl: env.BROKER_SERVER_URL,
     brokerClientUrl: env.BROKER_CLIENT_URL,
     agentUrl: env.CR_AGENT_URL,
-    acceptRules: files.accept,
+    accept: env.ACCEPT,
     healthcheckPath: env.BROKER_HEALTHCHECK_PATH,
     systemcheckPath: env.BROKER_SYSTEMCHECK_PATH,
     removeForwardedHeaders: env.REMOVE_X_FORWARDED_HEADERS,

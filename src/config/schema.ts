@@ -94,7 +94,7 @@ export const ENVIRONMENT = z.object({
   BROKER_CLIENT_URL: httpUrl.optional(),
   /** External agent; when unset the agent in this process answers. */
   CR_AGENT_URL: httpUrl.optional(),
-  /** Accept rules: a file, instead of the built-in rules. */
+  /** Accept rules instead of the built-in ones: a file or an http(s) URL, JSON or YAML. */
   ACCEPT: optional,
   BROKER_HEALTHCHECK_PATH: z.string().startsWith("/", "must start with /").default("/healthcheck"),
   BROKER_SYSTEMCHECK_PATH: z.string().startsWith("/", "must start with /").default("/systemcheck"),

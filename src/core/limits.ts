@@ -123,6 +123,14 @@ export const LIMITS = {
   brokerRules: 2_000,
   brokerPatternChars: 4_096,
   brokerMatchedChars: 65_536,
+  /** Text of an accept file; Snyk's largest has 60 KiB. */
+  brokerRuleFileBytes: 1 * MiB,
+  /** Uses of YAML aliases in it: a "billion laughs" document multiplies by them. */
+  brokerRuleAliases: 100,
+  /** Answer of the server that ACCEPT names. */
+  brokerRuleFetchMs: 30_000,
+  /** Accept rules are read anew this often (the reference's 24 h). */
+  brokerRuleReloadMs: 24 * 60 * 60_000,
   /** The server drops a socket from which no message came for 35 s. */
   brokerPingIntervalMs: 25_000,
   /** Wait for a Primus pong. */

@@ -200,6 +200,16 @@ describe("createApp() in operation", () => {
     });
   });
 
+  it("reloads the accept rules, or says why it keeps the old ones", async () => {
+    const reloaded = await app.ask("/filters", { method: "POST" });
+    expect([reloaded.status, await reloaded.json()]).toEqual([200, app.face.rules()]);
+    app.face.reload = new OutpostError("CONFIG_INVALID", "Cannot use the configuration: ACCEPT: no");
+    const kept = await app.ask("/filters", { method: "POST" });
+    expect(kept.status).toBe(500);
+    expect(await kept.json()).toMatchObject({ message: "Cannot use the configuration: ACCEPT: no" });
+    expect(app.face.forwarded).toEqual([]);
+  });
+
   it("shows the accept rules and the metrics", async () => {
     expect(await (await app.ask("/filters")).json()).toEqual(app.face.rules());
     const metrics = await app.ask("/metrics");

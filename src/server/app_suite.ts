@@ -38,6 +38,7 @@ export const MULTI = multiPlatformSample();
 export class Face implements BrokerFace {
   sockets: readonly SocketState[] = SOCKETS;
   readonly forwarded: OutgoingRequest[] = [];
+  reload: OutpostError | undefined;
   answer: Awaited<ReturnType<BrokerFace["forward"]>> | OutpostError = {
     status: 201,
     headers: { "content-type": "application/json", "transfer-encoding": "chunked", "snyk-request-id": "r" },
@@ -49,6 +50,9 @@ export class Face implements BrokerFace {
   }
   rules(): unknown {
     return { public: [], private: [{ method: "GET", path: "/list" }] };
+  }
+  reloadRules(): Promise<unknown> {
+    return this.reload instanceof OutpostError ? Promise.reject(this.reload) : Promise.resolve(this.rules());
   }
   forward(request: OutgoingRequest): ReturnType<BrokerFace["forward"]> {
     this.forwarded.push(request);

@@ -26,6 +26,7 @@ const NOT_FORWARDED = new Set([
 export function brokerRoutes(broker: BrokerFace): Hono<AppEnv> {
   const app = new Hono<AppEnv>();
   app.get("/filters", (c) => c.json(broker.rules()));
+  app.post("/filters", async (c) => c.json(await broker.reloadRules()));
   app.post("*", (c) => forward(broker, c));
   return app;
 }

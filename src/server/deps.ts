@@ -24,6 +24,8 @@ export interface BrokerFace {
   states(): readonly SocketState[];
   /** The accept rules, unexpanded. */
   rules(): unknown;
+  /** Reads the accept rules anew; rejects, and keeps the old ones, when the new ones cannot be used. */
+  reloadRules(): Promise<unknown>;
   /** Sends a request under the public rules and gives the upstream's answer. */
   forward(
     request: OutgoingRequest,
