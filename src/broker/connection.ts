@@ -6,6 +6,7 @@
  */
 import { LIMITS } from "../core/limits.ts";
 import type { Clock, Logger, SocketState } from "../core/ports.ts";
+import { connectHint } from "./connect_hint.ts";
 import type { BrokerEventSink, Role } from "./events.ts";
 import {
   type BrokerEndpoints,
@@ -62,7 +63,7 @@ export class BrokerConnection {
 
   /** Stays connected until the signal aborts, then closes the socket. Never rejects. */
   async run(signal: AbortSignal): Promise<void> {
-    const { clock, role, onEvent, onChange, mask, logger } = this.#options;
+    const { clock, role, onEvent, onChange } = this.#options;
     let failures = 0;
     while (!signal.aborted) {
       const { end, stable } = await this.#connect(signal);
@@ -71,16 +72,22 @@ export class BrokerConnection {
       failures = stable ? 0 : failures + 1;
       const waitMs = reconnectWait(failures, clock.random());
       onEvent({ kind: "disconnected", role, reason: end.reason, waitMs });
-      logger.warn(stable ? "Lost the broker connection" : "Cannot keep a broker connection", {
-        role,
-        token: mask.masked,
-        reason: end.reason,
-        ...(end.detail === undefined ? {} : { detail: mask.redact(end.detail) }),
-        failures,
-        waitMs,
-      });
+      this.#logLoss(end, stable, { failures, waitMs });
       await clock.sleep(waitMs, signal).catch(() => {});
     }
+  }
+
+  #logLoss({ reason, detail }: SessionEnd, stable: boolean, fields: Readonly<Record<string, number>>): void {
+    const { role, endpoints, mask, logger } = this.#options;
+    const hint = detail === undefined ? undefined : connectHint(detail, new URL(endpoints.state(role)).host);
+    logger.warn(stable ? "Lost the broker connection" : "Cannot keep a broker connection", {
+      role,
+      token: mask.masked,
+      reason,
+      ...(detail === undefined ? {} : { detail: mask.redact(detail) }),
+      ...(hint === undefined ? {} : { hint }),
+      ...fields,
+    });
   }
 
   async #connect(signal: AbortSignal): Promise<{ readonly end: SessionEnd; readonly stable: boolean }> {
