@@ -126,16 +126,29 @@ class RunningDaemon implements Daemon {
     await this.#broker?.ready(signal);
   }
 
-  /** Order: no new work, running scans with their callbacks, broker requests and sockets, the listener. */
+  /** Order: the server is told, no new work, running scans with their callbacks, broker requests, sockets, listener. */
   stop(): Promise<void> {
     return this.#stopping ??= this.#stop();
   }
 
+  /** Whatever hangs, LIMITS.shutdownMs is the end. */
   async #stop(): Promise<void> {
     const { clock, logger } = this.#parts;
-    const scans = expiring(clock, LIMITS.shutdownScansMs);
-    const rest = expiring(clock, LIMITS.shutdownMs);
+    const last = expiring(clock, LIMITS.shutdownMs);
+    const late = last.expired.then(() => logger.error("Stopped before everything had ended: the time is over"));
     try {
+      await Promise.race([this.#stopInOrder(), late]);
+    } finally {
+      await last.cancel();
+    }
+  }
+
+  async #stopInOrder(): Promise<void> {
+    const { clock, logger } = this.#parts;
+    const scans = expiring(clock, LIMITS.shutdownScansMs);
+    const rest = expiring(clock, LIMITS.shutdownAnswersMs);
+    try {
+      this.#broker?.announceStop();
       const dropped = await this.#queue.close(scans.signal);
       for (const { id, requestId } of dropped) {
         logger.error("Scan request dropped: the process is stopping", { id, requestId });

@@ -208,6 +208,25 @@ describe("BrokerClient", () => {
     });
   });
 
+  it("announces its end once, on one socket", async () => {
+    const { client, clock, sockets } = brokerBench(ok);
+    client.announceStop();
+    sockets.forEach((socket) => socket.accept());
+    await clock.advance(1_600);
+    client.announceStop();
+    client.announceStop();
+    const [first, second] = sockets.map((socket) => socket.sentOf("event").slice(1));
+    expect(first).toMatchObject([
+      {
+        name: "client-event",
+        args: [{ ts: clock.now(), event: { type: "client-shutdown", reason: "clean", uptimeSeconds: 2 } }],
+      },
+      { name: "terminate", args: [{ signal: "SIGTERM" }] },
+    ]);
+    expect(second).toEqual([]);
+    expect(client.states().every(({ open }) => open)).toBe(true);
+  });
+
   it("answers service commands and logs notifications", () => {
     const { primary, logger } = brokerBench(ok);
     primary().accept();

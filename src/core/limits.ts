@@ -131,6 +131,11 @@ export const LIMITS = {
   brokerRuleFetchMs: 30_000,
   /** Accept rules are read anew this often (the reference's 24 h). */
   brokerRuleReloadMs: 24 * 60 * 60_000,
+  /** One request of a preflight check, and the longest that connecting waits for all of them: they must not delay it. */
+  preflightTimeoutMs: 5_000,
+  preflightWaitMs: 1_000,
+  /** Wait before an agent that could not be reached is asked again (the reference's). */
+  brokerAgentRetryMs: 500,
   /** The server drops a socket from which no message came for 35 s. */
   brokerPingIntervalMs: 25_000,
   /** Wait for a Primus pong. */
@@ -206,4 +211,6 @@ export const LIMITS = {
   shutdownMs: 25_000,
   /** Part of it in which a running scan may finish; the rest is for callbacks, answers and sockets. */
   shutdownScansMs: 18_000,
+  /** Part of it after which answers are cut off; the rest is for websockets whose peer does not close its side. */
+  shutdownAnswersMs: 22_000,
 } as const;
