@@ -245,7 +245,7 @@ static void build_fixed(void) {
 }
 
 // Reads a code of more than BITS bits from at least 15 bits. Answers symbol << 4 | length.
-static u32 long_code(const Code* code, u64 bits) {
+static __attribute__((noinline)) u32 long_code(const Code* code, u64 bits) {
   u32 left_aligned = __builtin_bitreverse32((u32)bits) >> 17;
   u32 len = BITS + 1;
   while (len < 15 && left_aligned >= code->limit[len]) len++;
@@ -254,7 +254,7 @@ static u32 long_code(const Code* code, u64 bits) {
 }
 
 // Copies a match of any length and distance; may write up to 15 bytes more.
-INLINE u8* copy_match(u8* out, u32 length, u32 distance) {
+static __attribute__((noinline)) u8* copy_match(u8* out, u32 length, u32 distance) {
   u8* end = out + length;
   const u8* from = out - distance;
   if (distance >= 16) {
@@ -304,6 +304,101 @@ EXPORT("reset") void reset(void) {
   state.history = (u32)window + HISTORY;
 }
 
+#define REFILL() (bits |= load64(in) << count, in += (63 ^ count) >> 3, count |= 56)
+#define DROP(n) (bits >>= (n), count -= (n))
+#define USED(entry) ((u32)(entry) & 63)
+#define KIND(entry) ((u32)((entry) >> AT_KIND) & 3)
+// Base and extra bits, of a distance or of the length of a slow entry. The bit buffer stands at GUARD.
+#define EXTRA_OF(entry)                     \
+  (((u32)((entry) >> AT_BASE) & 0x7fff) +   \
+   ((u32)(bits >> ((entry) >> AT_SHIFT & 63)) & (u32)(entry) >> AT_VALUE))
+#define DISTANCE_OK(d) ((d) <= (u32)out - state.history)
+
+// Keeps the compiler from computing a value only where a branch needs it: a select is meant.
+#define ALREADY(value) __asm__("" : "+r"(value))
+
+#define LOOK_UP() (at = (const u8*)fused + ((u32)bits & INDEX << GUARD), entry = *(const u64*)at)
+
+// Does what a fast entry says; see its layout. A literal's source is the entry itself, above all of the window.
+#define STEP()                                       \
+  {                                                  \
+    if (UNLIKELY((int64_t)entry < 0)) goto slow;     \
+    source = out - EXTRA_OF(entry);                  \
+    ALREADY(source);                                 \
+    source = entry & IS_MATCH ? source : at + 1;     \
+    if (UNLIKELY(source < history)) goto failed;     \
+    copy16(out, source);                             \
+    u32 used = USED(entry);                          \
+    DROP(used);                                      \
+    out += (u32)(entry >> AT_PRODUCED) & 31;         \
+  }
+
+// Decodes symbols while `in` is below `in_fast` and there is room for output. A function of its own, because V8 keeps
+// all of its few variables in registers. Answers the mode that follows.
+static __attribute__((noinline)) u32 decode_symbols(const u8* const in_fast) {
+  const u8 *in = (const u8*)state.next_in, *at, *source, *const history = (const u8*)state.history;
+  u8* out = (u8*)state.out_end;
+  u64 bits = state.bits << GUARD, entry;
+  u32 count = state.bit_count + GUARD, mode = SYMBOLS;
+  REFILL();
+  do {
+    // The first look-up does not wait for the refill: of 64 bits, GUARD and two times 24 can be gone.
+    LOOK_UP();
+    REFILL();
+    STEP()
+    LOOK_UP();
+    STEP()
+    continue;
+
+  slow:
+    REFILL();
+    if (KIND(entry) == LONG_CODE) {
+      u32 found = long_code(&literal_code, bits >> GUARD);
+      entry = literal_entry(found >> 4, found & 15);
+      if ((int64_t)entry >= 0) {
+        *out++ = (u8)(entry >> AT_VALUE);
+        DROP(USED(entry));
+        continue;
+      }
+    }
+    if (UNLIKELY(KIND(entry) != LENGTH)) {
+      if (KIND(entry) == INVALID) goto failed;
+      DROP(USED(entry));
+      mode = BLOCK;
+      break;
+    }
+    u32 length = EXTRA_OF(entry);
+    DROP(USED(entry));
+    entry = distances[bits >> GUARD & INDEX];
+    if (UNLIKELY((int64_t)entry < 0)) {
+      if (KIND(entry) == INVALID) goto failed;
+      u32 found = long_code(&distance_code, bits >> GUARD);
+      entry = distance_entry(found >> 4, found & 15);
+      if ((int64_t)entry < 0) goto failed;
+    }
+    u32 distance = EXTRA_OF(entry);
+    DROP(USED(entry));
+    if (UNLIKELY(!DISTANCE_OK(distance))) goto failed;
+    if (LIKELY(distance >= 16 && length <= 32)) {
+      copy16(out, out - distance);
+      copy16(out + 16, out + 16 - distance);
+      out += length;
+    } else {
+      out = copy_match(out, length, distance);
+    }
+  } while (in < in_fast && out < window + HISTORY + WINDOW);
+  goto done;
+
+failed:
+  mode = FAILED;
+done:
+  state.next_in = (u32)in;
+  state.out_end = (u32)out;
+  state.bit_count = count - GUARD;
+  state.bits = bits >> GUARD & ((1ULL << state.bit_count) - 1);
+  return mode;
+}
+
 // Decodes up to `length` bytes at `input`.
 EXPORT("inflate") u32 inflate_run(u32 from, u32 length) {
   const u8* in = input + from;
@@ -328,7 +423,6 @@ EXPORT("inflate") u32 inflate_run(u32 from, u32 length) {
     bits |= (u64)*in++ << count;                                 \
     count += 8;                                                  \
   }
-#define DROP(n) (bits >>= (n), count -= (n))
 #define FAIL() do { state.mode = FAILED; goto leave; } while (0)
 
   for (;;) switch (state.mode) {
@@ -452,97 +546,21 @@ EXPORT("inflate") u32 inflate_run(u32 from, u32 length) {
       break;
     }
     case SYMBOLS: {
-      const u8* const in_fast = in_end - AHEAD;
-      u32 length, distance;
-      u64 entry;
-#define DISTANCE_OK(d) ((d) <= (u32)out - state.history)
-#define LOAD() (at = (const u8*)fused + ((u32)bits & INDEX << GUARD), entry = *(const u64*)at)
-#define REFILL() (bits |= load64(in) << count, in += (63 ^ count) >> 3, count |= 56)
-#define TAKE(n) (bits >>= (n), count -= (n))
-// Base and extra bits: a distance, or the length of a slow entry.
-#define EXTRA_OF(entry) ((u32)((entry) >> AT_BASE & 0x7fff) + ((u32)(bits >> ((entry) >> AT_SHIFT & 63)) & (u32)(entry) >> AT_VALUE))
-#define DISTANCE() ((u32)(entry >> AT_BASE) + ((u32)(bits >> (entry >> AT_SHIFT & 63)) & (u32)entry >> AT_VALUE))
-
-// Keeps the compiler from computing a value only where a branch needs it: a select is meant.
-#define ALREADY(value) __asm__("" : "+r"(value))
-
-// Does what a fast entry says; see its layout.
-#define STEP()                                                             \
-  {                                                                        \
-    if (UNLIKELY((int64_t)entry < 0)) goto slow;                           \
-    source = out - DISTANCE();                                             \
-    ALREADY(source);                                                       \
-    source = entry & IS_MATCH ? source : at + 1;                           \
-    if (UNLIKELY(source < history)) FAIL();                                \
-    copy16(out, source);                                                   \
-    u32 used = (u32)entry & 63;                                            \
-    bits >>= used;                                                         \
-    count -= used;                                                         \
-    out += (u32)(entry >> AT_PRODUCED) & 31;                               \
-  }
-
       if (in_end - in > AHEAD && out < out_limit && pending == 0) {
-        const u8 *at, *source, *const history = (const u8*)state.history;
-        bits <<= GUARD;
-        count += GUARD;
-        REFILL();
-        do {
-          // The first look-up does not wait for the refill: GUARD + 48 consumed bits leave enough of the 64.
-          LOAD();
-          REFILL();
-          STEP()
-          LOAD();
-          STEP()
-          continue;
-
-        slow:
-          REFILL();
-          u32 kind = (u32)(entry >> AT_KIND) & 3;
-          if (kind == LONG_CODE) {
-            u32 found = long_code(&literal_code, bits >> GUARD);
-            entry = literal_entry(found >> 4, found & 15);
-            kind = (u32)(entry >> AT_KIND) & 3;
-            if ((int64_t)entry >= 0) {
-              *out++ = (u8)(entry >> AT_VALUE);
-              TAKE((u32)entry & 63);
-              continue;
-            }
-          }
-          if (UNLIKELY(kind != LENGTH)) {
-            if (kind == INVALID) FAIL();
-            TAKE((u32)entry & 63);
-            state.mode = BLOCK;
-            break;
-          }
-          length = EXTRA_OF(entry);
-          TAKE((u32)entry & 63);
-          entry = distances[bits >> GUARD & INDEX];
-          if (UNLIKELY((int64_t)entry < 0)) {
-            if ((entry >> AT_KIND & 3) == INVALID) FAIL();
-            u32 found = long_code(&distance_code, bits >> GUARD);
-            entry = distance_entry(found >> 4, found & 15);
-            if ((int64_t)entry < 0) FAIL();
-          }
-          distance = DISTANCE();
-          TAKE((u32)entry & 63);
-          if (UNLIKELY(!DISTANCE_OK(distance))) FAIL();
-          if (LIKELY(distance >= 16 && length <= 32)) {
-            copy16(out, out - distance);
-            copy16(out + 16, out + 16 - distance);
-            out += length;
-          } else {
-            out = copy_match(out, length, distance);
-          }
-        } while (in < in_fast && out < out_limit);
-        count -= GUARD;
-        bits = bits >> GUARD & ((1ULL << count) - 1);
-        if (out >= out_limit) {
-          answer = OUTPUT_FULL;
-          goto leave;
-        }
+        state.bits = bits;
+        state.bit_count = count;
+        state.next_in = (u32)in;
+        state.out_end = (u32)out;
+        state.mode = decode_symbols(in_end - AHEAD);
+        bits = state.bits;
+        count = state.bit_count;
+        in = (const u8*)state.next_in;
+        out = (u8*)state.out_end;
         break;
       }
 
+      u32 length, distance;
+      u64 entry;
       // Near the end of the input: one symbol at a time, each only when all of its bits are there.
       if (out >= out_limit) {
         answer = OUTPUT_FULL;
@@ -554,7 +572,7 @@ EXPORT("inflate") u32 inflate_run(u32 from, u32 length) {
       }
       if (pending == 0) {
         entry = literals[bits & INDEX];
-        if ((int64_t)entry < 0 && (entry >> AT_KIND & 3) == LONG_CODE) {
+        if ((int64_t)entry < 0 && KIND(entry) == LONG_CODE) {
           u32 found = long_code(&literal_code, bits);
           if ((found & 15) > count) goto leave;
           entry = literal_entry(found >> 4, found & 15);
@@ -580,7 +598,7 @@ EXPORT("inflate") u32 inflate_run(u32 from, u32 length) {
       }
       entry = distances[bits & INDEX];
       if (entry & SLOW) {
-        if ((entry >> AT_KIND & 3) == INVALID) {
+        if (KIND(entry) == INVALID) {
           if ((entry & 63) > count) goto leave;
           FAIL();
         }
@@ -591,7 +609,7 @@ EXPORT("inflate") u32 inflate_run(u32 from, u32 length) {
       }
       if ((entry & 63) > count) goto leave;
       bits <<= GUARD;
-      distance = DISTANCE();
+      distance = EXTRA_OF(entry);
       bits >>= GUARD;
       DROP(entry & 63);
       length = pending;
