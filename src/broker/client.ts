@@ -10,12 +10,20 @@ import { type Callback, type CallbackAnswer, Callbacks } from "./callbacks.ts";
 import { isRecord } from "./codec.ts";
 import { BrokerConnection, type WebSocketFactory } from "./connection.ts";
 import type { BrokerEvent, BrokerEventSink, Role } from "./events.ts";
-import { BrokerEndpoints, type ClientIdentity, TokenMask } from "./handshake.ts";
+import {
+  BrokerEndpoints,
+  type ClientDescription,
+  type ClientIdentity,
+  type ClientSettings,
+  TokenMask,
+} from "./handshake.ts";
+import type { PreflightCheck } from "./preflight.ts";
 import { type Dispatch, Relay } from "./relay.ts";
 import { AcceptRules, DEFAULT_RULES, type RuleFile } from "./rules.ts";
-import type { BrokerSession, ServerMessage } from "./session.ts";
+import type { BrokerSession, ServerMessage, SessionTimes } from "./session.ts";
 import type { RuleSource } from "./rule_source.ts";
 import { Substituter, type VariableLookup } from "./substitute.ts";
+import { substituteUrls } from "./url_substitution.ts";
 
 /** Options of {@link createBrokerClient}. */
 export interface BrokerClientOptions {
@@ -55,6 +63,22 @@ export interface BrokerClientOptions {
   readonly substituteBodies?: boolean | undefined;
   /** REMOVE_X_FORWARDED_HEADERS. */
   readonly removeForwardedHeaders?: boolean | undefined;
+  /** INSECURE_DOWNSTREAM. */
+  readonly insecureDownstream?: boolean | undefined;
+  /** MAX_RETRY; 3 by default. */
+  readonly agentRetries?: number | undefined;
+  /** RES_BODY_URL_SUB. */
+  readonly responseUrl?: string | undefined;
+  /** SOCKET_PING_INTERVAL, SOCKET_PONG_TIMEOUT and SOCKET_CONNECT_TIMEOUT. */
+  readonly times?: Partial<SessionTimes> | undefined;
+  /** SOCKET_MAX_RESPONSE_LENGTH in bytes. */
+  readonly maxResponseBytes?: number | undefined;
+  /** BROKER_CLIENT_POST_TIMEOUT in milliseconds. */
+  readonly uploadIdleMs?: number | undefined;
+  /** What the server shows beside the connection. */
+  readonly settings?: ClientSettings | undefined;
+  /** Runs before the first connection, which waits for it at most LIMITS.preflightWaitMs. */
+  readonly preflight?: ((signal: AbortSignal) => Promise<readonly PreflightCheck[]>) | undefined;
 }
 
 /** A broker client. */
@@ -90,6 +114,15 @@ export interface BrokerClient extends CallbackTransport {
   close(signal: AbortSignal): Promise<void>;
 }
 
+/** MAX_RETRY's default. */
+const AGENT_RETRIES = 3;
+
+const SESSION_TIMES: SessionTimes = {
+  pingIntervalMs: LIMITS.brokerPingIntervalMs,
+  pongTimeoutMs: LIMITS.brokerPongTimeoutMs,
+  connectTimeoutMs: LIMITS.brokerConnectTimeoutMs,
+};
+
 /**
  * Makes a broker client; nothing is connected before {@link BrokerClient.start}.
  *
@@ -103,6 +136,8 @@ class Client implements BrokerClient {
   readonly #logger: Logger;
   readonly #ruleSource: RuleSource | undefined;
   readonly #clock: Clock;
+  readonly #preflight: BrokerClientOptions["preflight"];
+  #preflightChecks: readonly PreflightCheck[] = [];
   #rules: AcceptRules;
   #reloading: Promise<RuleFile> | undefined;
   readonly #relay: Relay;
@@ -121,6 +156,7 @@ class Client implements BrokerClient {
     const { clock, randomId, protocolVersion, fetch, dispatch } = options;
     const logger = this.#logger = options.logger.child("broker");
     this.#clock = clock;
+    this.#preflight = options.preflight;
     this.#ruleSource = options.ruleSource;
     this.#rules = AcceptRules.from(options.rules === undefined ? DEFAULT_RULES : options.rules);
     const onEvent = this.#onEvent = options.onEvent ?? ((_event: BrokerEvent): void => {});
@@ -143,6 +179,18 @@ class Client implements BrokerClient {
       removeForwarded: options.removeForwardedHeaders ?? false,
       randomId,
       onEvent,
+      uploadIdleMs: options.uploadIdleMs ?? LIMITS.brokerUploadIdleMs,
+      maxResponseBytes: options.maxResponseBytes ?? LIMITS.brokerSocketResponseBytes,
+      agentRetries: options.agentRetries ?? AGENT_RETRIES,
+      insecureDownstream: options.insecureDownstream ?? false,
+      rewrite: (answer) =>
+        options.responseUrl === undefined ? answer : substituteUrls(answer, options.responseUrl, options.token),
+    });
+    const times = { ...SESSION_TIMES, ...options.times };
+    const describe = (): ClientDescription => ({
+      filters: this.#rules.file,
+      preflightChecks: this.#preflightChecks,
+      settings: options.settings ?? {},
     });
     this.#connections = (options.roles ?? ["primary", "secondary"]).map((role) =>
       new BrokerConnection({
@@ -155,7 +203,8 @@ class Client implements BrokerClient {
         randomId,
         webSocket: options.webSocket,
         onEvent,
-        filters: () => this.#rules.file,
+        describe,
+        times,
         onMessage: (session, message) => this.#message(session, message),
         onChange: () => this.#changed(),
       })
@@ -168,10 +217,7 @@ class Client implements BrokerClient {
     if (this.#running !== undefined) return;
     const { signal } = this.#life;
     this.#startedAt = this.#clock.now();
-    this.#running = Promise.all([
-      ...this.#connections.map((connection) => connection.run(signal)),
-      this.#reloadDaily(signal),
-    ]);
+    this.#running = this.#preflight === undefined ? this.#run(signal) : this.#checkAndRun(signal, this.#preflight);
   }
 
   states(): readonly SocketState[] {
@@ -269,6 +315,25 @@ class Client implements BrokerClient {
     await Promise.race([Promise.all([this.#relay.drain(signal), ...this.#pendingCallbacks]), late]);
     this.#life.abort(new OutpostError("CANCELLED", "The broker client was closed"));
     await this.#running;
+  }
+
+  #run(signal: AbortSignal): Promise<unknown> {
+    return Promise.all([
+      ...this.#connections.map((connection) => connection.run(signal)),
+      this.#reloadDaily(signal),
+    ]);
+  }
+
+  async #checkAndRun(
+    signal: AbortSignal,
+    preflight: (signal: AbortSignal) => Promise<readonly PreflightCheck[]>,
+  ): Promise<void> {
+    const checking = preflight(signal).then((checks) => void (this.#preflightChecks = checks), () => {});
+    const waiting = new AbortController();
+    const late = this.#clock.sleep(LIMITS.preflightWaitMs, AbortSignal.any([waiting.signal, signal])).catch(() => {});
+    await Promise.race([checking, late]);
+    waiting.abort();
+    await Promise.all([checking, this.#run(signal)]);
   }
 
   #sessions(): readonly BrokerSession[] {

@@ -10,13 +10,19 @@ import { connectHint } from "./connect_hint.ts";
 import type { BrokerEventSink, Role } from "./events.ts";
 import {
   type BrokerEndpoints,
+  type ClientDescription,
   type ClientIdentity,
   handshakeHeaders,
   identifyMessage,
   type TokenMask,
 } from "./handshake.ts";
-import type { RuleFile } from "./rules.ts";
-import { BrokerSession, type ServerMessage, type SessionEnd, type WebSocketLike } from "./session.ts";
+import {
+  BrokerSession,
+  type ServerMessage,
+  type SessionEnd,
+  type SessionTimes,
+  type WebSocketLike,
+} from "./session.ts";
 
 /** Opens a websocket; Deno's `WebSocket` takes the headers as an option. */
 export type WebSocketFactory = (
@@ -35,7 +41,8 @@ export interface ConnectionOptions {
   readonly randomId: () => string;
   readonly webSocket: WebSocketFactory;
   readonly onEvent: BrokerEventSink;
-  readonly filters: () => RuleFile;
+  readonly describe: () => ClientDescription;
+  readonly times: SessionTimes;
   readonly onMessage: (session: BrokerSession, message: ServerMessage) => void;
   /** The connection was opened or lost. */
   readonly onChange: () => void;
@@ -117,7 +124,7 @@ export class BrokerConnection {
   }
 
   #open(): BrokerSession {
-    const { role, identity, endpoints, clock, logger, randomId, webSocket, onEvent, filters } = this.#options;
+    const { role, identity, endpoints, clock, logger, randomId, webSocket, onEvent, describe, times } = this.#options;
     const headers = handshakeHeaders(identity, role, randomId());
     return new BrokerSession({
       role,
@@ -125,7 +132,8 @@ export class BrokerConnection {
       clock,
       logger,
       onEvent,
-      identify: identifyMessage(identity, role, filters()),
+      times,
+      identify: identifyMessage(identity, role, describe()),
       onMessage: this.#options.onMessage,
       onOpen: () => {
         onEvent({ kind: "connected", role });

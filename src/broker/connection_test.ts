@@ -33,7 +33,8 @@ function bench() {
       return socket;
     },
     onEvent: (event) => events.push(event),
-    filters: () => DEFAULT_RULES,
+    describe: () => ({ filters: DEFAULT_RULES, preflightChecks: [], settings: {} }),
+    times: { pingIntervalMs: 25_000, pongTimeoutMs: 10_000, connectTimeoutMs: 10_000 },
     onMessage: () => {},
     onChange: () => {},
   });

@@ -5,7 +5,6 @@
  * @module
  */
 import { OutpostError } from "../core/errors.ts";
-import { LIMITS } from "../core/limits.ts";
 import type { ByteStream, Clock } from "../core/ports.ts";
 import { concatBytes } from "../lib/bytes.ts";
 import { type Answer, errorAnswer } from "./answer.ts";
@@ -39,18 +38,20 @@ export interface AcknowledgeOptions {
   readonly id: number;
   readonly requestId: string;
   readonly budget: ByteBudget;
+  /** Most bytes of a body (SOCKET_MAX_RESPONSE_LENGTH). */
+  readonly maxBytes: number;
 }
 
 /**
- * Sends the answer as an acknowledgement; one that is larger than LIMITS.brokerSocketResponseBytes becomes 502
+ * Sends the answer as an acknowledgement; one that is larger than `maxBytes` becomes 502
  * BODY_TOO_LARGE.
  *
  * @returns bytes of the body.
  * @throws {OutpostError} BROKER_DISCONNECTED when the session has ended.
  */
 export async function acknowledgeAnswer(answer: Answer, options: AcknowledgeOptions): Promise<number> {
-  const { session, id, requestId, budget } = options;
-  const collected = await collect(answer, budget);
+  const { session, id, requestId, budget, maxBytes } = options;
+  const collected = await collect(answer, budget, maxBytes);
   try {
     const { status, headers, errorType } = collected.answer;
     const sent = session.acknowledge(id, {
@@ -74,7 +75,7 @@ interface Collected {
   readonly originalBodySize?: number;
 }
 
-async function collect(answer: Answer, budget: ByteBudget): Promise<Collected> {
+async function collect(answer: Answer, budget: ByteBudget, maxBytes: number): Promise<Collected> {
   if (answer.body.kind === "none") return { answer, body: "", reserved: 0 };
   if (answer.body.kind === "json") return { answer, body: answer.body.value, reserved: 0 };
   const chunks: Uint8Array<ArrayBuffer>[] = [];
@@ -86,9 +87,9 @@ async function collect(answer: Answer, budget: ByteBudget): Promise<Collected> {
   };
   try {
     for await (const chunk of answer.body.stream) {
-      if (reserved + chunk.length > LIMITS.brokerSocketResponseBytes) {
+      if (reserved + chunk.length > maxBytes) {
         const size = Math.max(Number(answer.headers["content-length"] ?? 0) || 0, reserved + chunk.length);
-        return replaced(tooLarge(size), size);
+        return replaced(tooLarge(size, maxBytes), size);
       }
       if (!budget.reserve(chunk.length)) {
         return replaced(errorAnswer(503, "BUSY", "Cannot hold the answer: too many bytes are on their way"));
@@ -109,8 +110,7 @@ async function collect(answer: Answer, budget: ByteBudget): Promise<Collected> {
   return { answer, body, reserved };
 }
 
-function tooLarge(size: number): Answer {
-  const limit = LIMITS.brokerSocketResponseBytes;
+function tooLarge(size: number, limit: number): Answer {
   return errorAnswer(502, "BODY_TOO_LARGE", `body size of ${size} is greater than max allowed of ${limit} bytes`);
 }
 

@@ -7,6 +7,7 @@
 import { createHash } from "node:crypto";
 import { ConfigError } from "../core/errors.ts";
 import type { Role } from "./events.ts";
+import type { PreflightCheck } from "./preflight.ts";
 import type { RuleFile } from "./rules.ts";
 
 /** What names this client to the server. */
@@ -61,15 +62,45 @@ export function handshakeHeaders(identity: ClientIdentity, role: Role, requestId
   };
 }
 
+/** Settings that the server shows beside a connection; false where nothing is said. */
+export type ClientSettings = Partial<
+  Readonly<
+    Record<
+      | "haMode"
+      | "debugMode"
+      | "bodyLogMode"
+      | "credPooling"
+      | "privateCa"
+      | "tlsReject"
+      | "proxy"
+      | "customAccept"
+      | "insecureDownstream"
+      | "universalBroker",
+      boolean
+    >
+  >
+>;
+
+/** What {@link identifyMessage} tells about this client. */
+export interface ClientDescription {
+  readonly filters: RuleFile;
+  readonly preflightChecks: readonly PreflightCheck[];
+  readonly settings: ClientSettings;
+}
+
 /** The argument of the `identify` event. Without `capabilities` and `version` the server answers its callers 400. */
-export function identifyMessage(identity: ClientIdentity, role: Role, filters: RuleFile): Record<string, unknown> {
+export function identifyMessage(
+  identity: ClientIdentity,
+  role: Role,
+  { filters, preflightChecks, settings }: ClientDescription,
+): Record<string, unknown> {
   return {
     token: identity.token,
     metadata: {
       capabilities: ["post-streams"],
       clientId: identity.clientId,
       identifier: createHash("sha256").update(identity.token).digest("hex"),
-      preflightChecks: [],
+      preflightChecks,
       version: identity.protocolVersion,
       clientConfig: {
         brokerClientId: identity.clientId,
@@ -84,6 +115,7 @@ export function identifyMessage(identity: ClientIdentity, role: Role, filters: R
         customAccept: false,
         insecureDownstream: false,
         universalBroker: false,
+        ...settings,
       },
       filters,
       role,

@@ -23,11 +23,15 @@ describe("BrokerEndpoints", () => {
 describe("identifyMessage()", () => {
   it("names the client by the SHA-256 of its token", () => {
     const identity = { token: "abc", clientId: "c", protocolVersion: "5.22.14" };
-    expect(identifyMessage(identity, "primary", DEFAULT_RULES)).toMatchObject({
+    const check = { id: "a", name: "A", status: "passing" as const, output: "" };
+    const description = { filters: DEFAULT_RULES, preflightChecks: [check], settings: { customAccept: true } };
+    expect(identifyMessage(identity, "primary", description)).toMatchObject({
       token: "abc",
       metadata: {
         identifier: "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
         filters: DEFAULT_RULES,
+        preflightChecks: [check],
+        clientConfig: { customAccept: true, proxy: false },
       },
     });
   });

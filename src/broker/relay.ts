@@ -9,7 +9,7 @@ import { LIMITS } from "../core/limits.ts";
 import type { Clock, Fetch, Logger } from "../core/ports.ts";
 import { withDeadline } from "../lib/deadline.ts";
 import { abortable } from "../net/body.ts";
-import { agentAnswer, type Answer, blockedAnswer, errorAnswer, failureAnswer } from "./answer.ts";
+import { agentAnswer, type Answer, blockedAnswer, errorAnswer, failureAnswer, isConnectFailure } from "./answer.ts";
 import { type BrokeredRequest, readRequest, streamingIdOf } from "./brokered_request.ts";
 import { acknowledgeAnswer, ByteBudget, sendChunks } from "./deliver.ts";
 import type { AnswerPath, BrokerEventSink } from "./events.ts";
@@ -51,6 +51,16 @@ export interface RelayOptions {
   readonly removeForwarded: boolean;
   readonly randomId: () => string;
   readonly onEvent: BrokerEventSink;
+  /** BROKER_CLIENT_POST_TIMEOUT in milliseconds. */
+  readonly uploadIdleMs: number;
+  /** SOCKET_MAX_RESPONSE_LENGTH in bytes. */
+  readonly maxResponseBytes: number;
+  /** MAX_RETRY: further attempts at an agent that cannot be reached. */
+  readonly agentRetries: number;
+  /** INSECURE_DOWNSTREAM: agents are asked by http, Snyk's own hosts excepted. */
+  readonly insecureDownstream: boolean;
+  /** Rewrites answers (RES_BODY_URL_SUB). */
+  readonly rewrite: (answer: Answer) => Answer;
 }
 
 /** The server's text for a request that no rule accepts. */
@@ -140,7 +150,9 @@ export class Relay {
       const limit = { clock, ms: LIMITS.brokerAnswerTimeoutMs, what: "The agent's answer", signal: this.#life.signal };
       return await withDeadline(limit, async (signal) => {
         const prepared = this.#prepare(brokered, rule, signal);
-        return "status" in prepared ? prepared : agentAnswer(await this.#dispatch(prepared, signal));
+        return "status" in prepared
+          ? prepared
+          : this.#options.rewrite(agentAnswer(await this.#persist(prepared, signal)));
       });
     } catch (error) {
       const answer = failureAnswer(error);
@@ -152,6 +164,22 @@ export class Relay {
         cause: cause instanceof Error ? cause.name : undefined,
       });
       return answer;
+    }
+  }
+
+  /**
+   * Asks an agent elsewhere again when no connection stood, so that nothing of the request can have arrived; unlike the
+   * reference never after that, since it would run a scan twice.
+   */
+  async #persist(prepared: Prepared, signal: AbortSignal): Promise<Response> {
+    const { clock, agentRetries } = this.#options;
+    for (let left = prepared.info.internal ? 0 : agentRetries;; left--) {
+      try {
+        return await this.#dispatch(left === 0 ? prepared : { ...prepared, request: prepared.request.clone() }, signal);
+      } catch (error) {
+        if (left === 0 || !isConnectFailure(error)) throw error;
+        await clock.sleep(LIMITS.brokerAgentRetryMs, signal);
+      }
     }
   }
 
@@ -173,6 +201,7 @@ export class Relay {
     const target = resolveTarget(rule, brokered.url, expand);
     if (target.kind === "blocked") return blockedAnswer(brokered.url, BLOCKED);
     if (target.kind === "misconfigured") return errorAnswer(502, "DOWNSTREAM_ERROR", target.message);
+    if (this.#options.insecureDownstream && !target.internal) useHttp(target.url);
     const headers = { ...brokered.headers };
     const substituted = { ...NOTHING };
     let body = brokered.body;
@@ -240,7 +269,8 @@ export class Relay {
     const { session, request, ackId } = exchange;
     const { streamingId, requestId } = request;
     if (path === "acknowledgement") {
-      return acknowledgeAnswer(answer, { session, id: ackId ?? 0, requestId, budget: this.#budget });
+      const maxBytes = this.#options.maxResponseBytes;
+      return acknowledgeAnswer(answer, { session, id: ackId ?? 0, requestId, budget: this.#budget, maxBytes });
     }
     if (path === "chunk") return sendChunks(answer, { session, streamingId, clock: this.#options.clock });
     const requestHeaders = request.headers;
@@ -274,6 +304,11 @@ export class Relay {
       this.#refusals.add(running);
     }
   }
+}
+
+/** INSECURE_DOWNSTREAM. A port that was not named follows the scheme. */
+function useHttp(url: URL): void {
+  if (url.hostname !== "snyk.io" && !url.hostname.endsWith(".snyk.io")) url.protocol = "http:";
 }
 
 const UNREADABLE: BrokeredRequest = {

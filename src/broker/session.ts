@@ -20,6 +20,16 @@ export interface SessionEnd {
   readonly detail: string | undefined;
 }
 
+/** Times of a session in milliseconds. */
+export interface SessionTimes {
+  /** Between two Primus pings (SOCKET_PING_INTERVAL). */
+  readonly pingIntervalMs: number;
+  /** For the answer to one (SOCKET_PONG_TIMEOUT). */
+  readonly pongTimeoutMs: number;
+  /** Until the server has opened the session (SOCKET_CONNECT_TIMEOUT). */
+  readonly connectTimeoutMs: number;
+}
+
 /** Options of {@link BrokerSession}. */
 export interface SessionOptions {
   readonly role: Role;
@@ -27,6 +37,7 @@ export interface SessionOptions {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly onEvent: BrokerEventSink;
+  readonly times: SessionTimes;
   /** The argument of `identify`, sent before anything else. */
   readonly identify: Readonly<Record<string, unknown>>;
   /** An event of the server that is not part of the set-up. */
@@ -80,7 +91,7 @@ export class BrokerSession {
       const detail = this.#failure ?? (opened || reason !== "" ? `code ${code} ${reason}`.trim() : undefined);
       this.#end(opened ? "closed-by-server" : "connect-failed", detail);
     });
-    void this.#afterwards(LIMITS.brokerConnectTimeoutMs, () => {
+    void this.#afterwards(options.times.connectTimeoutMs, () => {
       if (this.#openedAt === undefined) this.#end("connect-timeout");
     });
   }
@@ -243,14 +254,14 @@ export class BrokerSession {
 
   /** Primus' heartbeat: we ask, since the server drops a socket from which no message comes for 35 s. */
   async #keepAlive(): Promise<void> {
-    const { clock, onEvent } = this.#options;
-    while (await this.#sleep(LIMITS.brokerPingIntervalMs)) {
+    const { clock, onEvent, times } = this.#options;
+    while (await this.#sleep(times.pingIntervalMs)) {
       const sentAt = clock.now();
       const { promise, resolve } = Promise.withResolvers<boolean>();
       this.#pong = { value: String(sentAt), done: () => resolve(true) };
       this.#send({ kind: "primus-ping", value: String(sentAt) });
       const answered = new AbortController();
-      const late = this.#sleep(LIMITS.brokerPongTimeoutMs, answered.signal).then(() => false);
+      const late = this.#sleep(times.pongTimeoutMs, answered.signal).then(() => false);
       const ok = await Promise.race([promise, late]);
       answered.abort();
       this.#pong = undefined;

@@ -27,6 +27,7 @@ function bench(): Bench {
     logger: new RecordingLogger(),
     onEvent: (event) => events.push(event),
     identify: { token: "t" },
+    times: { pingIntervalMs: 25_000, pongTimeoutMs: 10_000, connectTimeoutMs: 10_000 },
     onMessage: (_session, message) => messages.push(message),
     onOpen: () => void made.opened++,
   });

@@ -16,6 +16,8 @@ export interface UploadOptions {
   readonly clock: Clock;
   readonly endpoints: BrokerEndpoints;
   readonly protocolVersion: string;
+  /** An upload that makes no progress for this long is given up (BROKER_CLIENT_POST_TIMEOUT). */
+  readonly uploadIdleMs: number;
 }
 
 /** One answer to upload. */
@@ -44,7 +46,7 @@ const ROUTING_HEADERS = [
  * LIMITS.brokerUploadAttempts times; an upload that has begun is never replayed.
  *
  * @throws {OutpostError} BROKER_DISCONNECTED when the server cannot be reached or the upload breaks, BROKER_REFUSED
- *   when it answers anything but 200, TIMEOUT after LIMITS.brokerUploadIdleMs without progress.
+ *   when it answers anything but 200, TIMEOUT after `uploadIdleMs` without progress.
  */
 export async function uploadAnswer(options: UploadOptions, upload: Upload): Promise<number> {
   const source = new AnswerSource(upload.answer);
@@ -66,7 +68,7 @@ export async function uploadAnswer(options: UploadOptions, upload: Upload): Prom
 
 async function attemptUpload(options: UploadOptions, upload: Upload, source: AnswerSource): Promise<number> {
   const over = new AbortController();
-  const idle = watchIdle(options.clock, source, over);
+  const idle = watchIdle(options, source, over);
   try {
     const request = new Request(options.endpoints.upload(upload.streamingId, upload.role), {
       method: "POST",
@@ -105,12 +107,12 @@ function uploadHeaders(protocolVersion: string, upload: Upload): Record<string, 
   };
 }
 
-/** Aborts the upload when the source has not moved for LIMITS.brokerUploadIdleMs. */
-async function watchIdle(clock: Clock, source: AnswerSource, over: AbortController): Promise<void> {
+/** Aborts the upload when the source has not moved for `uploadIdleMs`. */
+async function watchIdle(options: UploadOptions, source: AnswerSource, over: AbortController): Promise<void> {
   for (let seen = -1; seen !== source.reads;) {
     seen = source.reads;
     try {
-      await clock.sleep(LIMITS.brokerUploadIdleMs, over.signal);
+      await options.clock.sleep(options.uploadIdleMs, over.signal);
     } catch {
       return;
     }

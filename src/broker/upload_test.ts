@@ -45,6 +45,7 @@ function bench(fetch: Fetch) {
     clock,
     endpoints: new BrokerEndpoints("http://broker.example/base/", TOKEN),
     protocolVersion: "5.22.14",
+    uploadIdleMs: LIMITS.brokerUploadIdleMs,
   };
   const life = new AbortController();
   const upload = (answer: Answer): Promise<number> => {
