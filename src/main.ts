@@ -79,7 +79,7 @@ export async function createToolbox(
     logger: logger.child("registry"),
     options: registryOptions(config, caCerts),
   });
-  const scan = lazyScan();
+  const scan = lazyScan(config.engine);
   const variable = (name: string): string | undefined =>
     config.variable(name) ?? (name === "CR_CREDENTIALS" ? encoded : undefined);
   return {
@@ -146,19 +146,27 @@ function readCredentials(registry: RegistryConfig | undefined): RegistryCredenti
 }
 
 /** The scan pipeline, loaded by the first scan: a daemon that waits for work does not hold it in memory. */
-function lazyScan(): ScanFunction {
+function lazyScan(engine: Config["engine"]): ScanFunction {
   let loading: Promise<ScanFunction> | undefined;
-  return async (options) => await (await (loading ??= createScan()))(options);
+  return async (options) => await (await (loading ??= createScan({ engine })))(options);
+}
+
+/** Options of {@link createScan}. */
+export interface ScanEngineOptions {
+  /** What decompresses gzip layers, as OUTPOST_ENGINE. @default "auto" */
+  readonly engine?: Config["engine"];
 }
 
 /** Loads the scan pipeline with its layer engine; the result may be called any number of times. */
-export async function createScan(): Promise<ScanFunction> {
-  const [{ ANALYZERS_VERSION, WANTED }, { createLayerEngine }, { scanImage }] = await Promise.all([
+export async function createScan({ engine: name = "auto" }: ScanEngineOptions = {}): Promise<ScanFunction> {
+  const [{ ANALYZERS_VERSION, WANTED }, { createLayerEngine }, { loadInflater }, { scanImage }] = await Promise.all([
     import("./analyzers/mod.ts"),
     import("./layers/engine.ts"),
+    import("./layers/inflaters.ts"),
     import("./jobs/scan_image.ts"),
   ]);
-  const engine = createLayerEngine({ patterns: WANTED, version: ANALYZERS_VERSION });
+  const inflater = await loadInflater(name);
+  const engine = createLayerEngine({ patterns: WANTED, version: ANALYZERS_VERSION, inflater });
   return (options) => scanImage({ ...options, engine, clock: systemClock });
 }
 

@@ -5,7 +5,7 @@
  */
 import { ConfigError } from "../core/errors.ts";
 import { Secret } from "../lib/secret.ts";
-import { ENVIRONMENT, type Environment, type EnvironmentName, SECRETS } from "./schema.ts";
+import { type EngineName, ENVIRONMENT, type Environment, type EnvironmentName, SECRETS } from "./schema.ts";
 
 /** Shorter user names ("admin", "snyk") are ordinary words: masking them would garble every log line. */
 const MIN_SECRET_USERNAME = 8;
@@ -54,6 +54,7 @@ export interface Config {
   readonly tls: TlsConfig;
   readonly maxImageBytes: number;
   readonly maxActiveOperations: number;
+  readonly engine: EngineName;
   readonly callbackOrigins: readonly string[];
   readonly recordDir: string | undefined;
   readonly logLevel: "debug" | "info" | "warn" | "error";
@@ -229,6 +230,7 @@ function freeze(
     },
     maxImageBytes: env.SNYK_MAX_IMAGE_SIZE_IN_BYTES,
     maxActiveOperations: env.MAX_ACTIVE_OPERATIONS,
+    engine: env.OUTPOST_ENGINE,
     callbackOrigins: env.OUTPOST_CALLBACK_ORIGINS.map((origin) => new URL(origin).origin),
     recordDir: env.OUTPOST_RECORD_DIR,
     logLevel: env.LOG_LEVEL,

@@ -35,6 +35,7 @@ describe("loadConfig()", () => {
       logLevel: "info",
       maxImageBytes: 2147483648,
       maxActiveOperations: 1,
+      engine: "auto",
       registry: undefined,
     });
     expect(config.brokerServerUrl.href).toBe("https://broker.snyk.io/");
@@ -44,6 +45,15 @@ describe("loadConfig()", () => {
   it("listens on SNYK_PORT's default when it is the agent alone, and PORT still wins", async () => {
     expect((await load({ OUTPOST_ROLE: "agent" })).port).toBe(17500);
     expect((await load({ OUTPOST_ROLE: "agent", PORT: "8081" })).port).toBe(8081);
+  });
+
+  it("takes the engines that there are, and names them when it is given another", async () => {
+    for (const engine of ["auto", "fflate", "native"]) {
+      expect((await load({ OUTPOST_ENGINE: engine })).engine).toBe(engine);
+    }
+    expect(await problemsOf({ OUTPOST_ENGINE: "zlib" })).toEqual([
+      "OUTPOST_ENGINE must be one of auto, fflate, native",
+    ]);
   });
 
   it("reports every problem at once and shows no secret", async () => {

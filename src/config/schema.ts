@@ -39,6 +39,12 @@ export const CR_TYPES = [
   "oci",
 ] as const;
 
+/** OUTPOST_ENGINE's values: the decoders of layers/inflaters.ts, and the choice of the best of them. */
+export const ENGINES = ["auto", "fflate", "native"] as const;
+
+/** One of {@link ENGINES}. */
+export type EngineName = typeof ENGINES[number];
+
 const text = z.string();
 const optional = text.optional();
 
@@ -135,6 +141,9 @@ export const ENVIRONMENT = z.object({
 
   SNYK_MAX_IMAGE_SIZE_IN_BYTES: integer(2_147_483_648, 1, Number.MAX_SAFE_INTEGER),
   MAX_ACTIVE_OPERATIONS: integer(1, 1, 16),
+  /** What decompresses gzip layers; auto takes the fastest that this process can run. */
+  OUTPOST_ENGINE: z.enum(ENGINES, { errorMap: () => ({ message: `must be one of ${ENGINES.join(", ")}` }) })
+    .default("auto"),
   /** Other origins than BROKER_CLIENT_URL's that may receive callbacks when OUTPOST_ROLE=agent. */
   OUTPOST_CALLBACK_ORIGINS: list,
   /** Directory for redacted copies of exchanges with Snyk. */

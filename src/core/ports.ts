@@ -228,7 +228,7 @@ export interface Inflater {
    *
    * @returns Bytes of `input` that belong to the stream: fewer than `input.length` (0 included) once it has ended.
    * A stream that ends exactly with the input answers so on the next call.
-   * @throws When the stream is malformed, or what the output function throws.
+   * @throws An error whose `code` begins with `Z_` when the stream is malformed, or what the output function throws.
    */
   push(input: Uint8Array): number | Promise<number>;
   /** Gets ready for another stream. */

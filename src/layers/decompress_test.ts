@@ -4,8 +4,10 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { concat } from "../../tests/fakes/tar_builder.ts";
 import { LIMITS } from "../core/limits.ts";
+import type { InflaterFactory } from "../core/ports.ts";
 import { type DecompressionLimits, Decompressor } from "./decompress.ts";
 import { layerFail } from "./fail.ts";
+import { INFLATERS } from "./inflaters.ts";
 
 interface Decoded {
   readonly bytes: Uint8Array;
@@ -13,15 +15,25 @@ interface Decoded {
   readonly error: unknown;
 }
 
-/** Decodes in slices of the given length. */
-async function decode(
-  input: Uint8Array,
-  options: { slice?: number; limits?: DecompressionLimits } = {},
-): Promise<Decoded> {
+interface DecodeOptions {
+  /** Length of the pieces in which the input is given. */
+  readonly slice?: number;
+  readonly limits?: DecompressionLimits;
+}
+
+type Decode = (input: Uint8Array, options?: DecodeOptions) => Promise<Decoded>;
+
+const ENGINES = Object.entries(INFLATERS);
+
+function decoder(load: () => Promise<InflaterFactory>): Decode {
+  return async (input, options = {}) => await decodeWith(await load(), input, options);
+}
+
+async function decodeWith(inflater: InflaterFactory, input: Uint8Array, options: DecodeOptions): Promise<Decoded> {
   const { slice = 65536, limits } = options;
   const parts: Uint8Array[] = [];
   const emit = (bytes: Uint8Array): void => void parts.push(bytes.slice());
-  const decompressor = new Decompressor({ emit, fail: layerFail("test"), limits });
+  const decompressor = new Decompressor({ emit, fail: layerFail("test"), limits, inflater });
   let error: unknown;
   try {
     for (let at = 0; at < input.length; at += slice) await decompressor.push(input.slice(at, at + slice));
@@ -99,7 +111,9 @@ const GOOD: readonly (readonly [string, Uint8Array, string, string])[] = [
   ],
 ];
 
-describe("Decompressor", () => {
+describe.each(ENGINES)("Decompressor with %s", (_name, load) => {
+  const decode = decoder(load);
+
   for (const slice of [1, 7, 65536]) {
     it.each(GOOD)(`reads %s in slices of ${slice}`, async (_name, input, expected, compression) => {
       const decoded = await decode(input, { slice });
@@ -186,7 +200,8 @@ describe("Decompressor", () => {
   });
 });
 
-describe("Decompressor's limits", () => {
+describe.each(ENGINES)("Decompressor's limits with %s", (_name, load) => {
+  const decode = decoder(load);
   const limits = { ...LIMITS, layerTarBytes: 1000, expansionWindowBytes: 100_000, expansionRatio: 50 };
   const exceeded = (text: string): unknown =>
     expect.objectContaining({ code: "LIMIT_EXCEEDED", layer: "test", message: expect.stringContaining(text) });
@@ -235,7 +250,8 @@ describe("Decompressor's limits", () => {
 
   it("lets honest zeros through gzip's best ratio", async () => {
     let size = 0;
-    const decompressor = new Decompressor({ emit: (bytes) => void (size += bytes.length), fail: layerFail("test") });
+    const emit = (bytes: Uint8Array): void => void (size += bytes.length);
+    const decompressor = new Decompressor({ emit, fail: layerFail("test"), inflater: await load() });
     await decompressor.push(gz(new Uint8Array(200_000_000)));
     await decompressor.finish();
     decompressor.close();

@@ -3,6 +3,7 @@ import { describe, expect, it } from "vitest";
 import { tar } from "../../tests/fakes/tar_builder.ts";
 import type { FilePattern, InflaterFactory, LayerHandle } from "../core/ports.ts";
 import { createLayerEngine } from "./engine.ts";
+import { INFLATERS } from "./inflaters.ts";
 
 const patterns: readonly FilePattern[] = [{ names: ["wanted"], maxBytes: 1 << 20 }];
 const signal = new AbortController().signal;
@@ -93,6 +94,20 @@ describe("createLayerEngine()", () => {
     const facts = await createLayerEngine({ patterns, version: "1", inflater }).extract(layer(stored), { signal });
     expect(made).toBe(1);
     expect(facts.entries).toEqual([expect.objectContaining({ path: "wanted", size: 7 })]);
+  });
+
+  it("finds the same in a layer whatever decodes it", async () => {
+    const files = Array.from(
+      { length: 300 },
+      (_, at) => ({ name: `${at}/${at % 7 ? "other" : "wanted"}`, body: "x".repeat(at * 9) }),
+    );
+    const stored = Uint8Array.from(gzipSync(tar(...files)));
+    const expected = await createLayerEngine({ patterns, version: "1" }).extract(layer(stored), { signal });
+    expect(expected.entries.length).toBe(43);
+    for (const load of Object.values(INFLATERS)) {
+      const engine = createLayerEngine({ patterns, version: "1", inflater: await load() });
+      expect(await engine.extract(layer(stored), { signal })).toEqual(expected);
+    }
   });
 
   it("runs layers at the same time", async () => {

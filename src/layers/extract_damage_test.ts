@@ -6,6 +6,7 @@ import { OutpostError } from "../core/errors.ts";
 import type { ByteStream, LayerHandle } from "../core/ports.ts";
 import type { LayerFacts } from "../core/types.ts";
 import { extractLayer } from "./extract.ts";
+import { INFLATERS } from "./inflaters.ts";
 import { compilePatterns } from "./matcher.ts";
 
 const encoder = new TextEncoder();
@@ -14,14 +15,15 @@ const matcher = compilePatterns([
   { names: ["wanted"], maxBytes: 1000 },
 ]);
 
-function extract(handle: LayerHandle): Promise<LayerFacts> {
-  return extractLayer(handle, { version: "7", matcher }, { signal: new AbortController().signal });
-}
-
 const layerError = (code: string, text: string): unknown =>
   expect.objectContaining({ name: "LayerError", code, layer: "sha256:layer", message: expect.stringContaining(text) });
 
-describe("extractLayer() and damaged layers", () => {
+describe.each(Object.entries(INFLATERS))("extractLayer() with %s and damaged layers", (_name, load) => {
+  async function extract(handle: LayerHandle): Promise<LayerFacts> {
+    const extractor = { version: "7", matcher, inflater: await load() };
+    return await extractLayer(handle, extractor, { signal: new AbortController().signal });
+  }
+
   const body = crypto.getRandomValues(new Uint8Array(20_000));
   const bytes = tar({ name: "etc/os-release", body: "ID=test" }, { name: "blob", body });
   const forms = [

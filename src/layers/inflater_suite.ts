@@ -130,8 +130,8 @@ function refusals(load: () => Promise<InflaterFactory>): void {
       expectSame(await decode(factory, damaged, sizes), expected, damaged);
     }
     // Neither verdict is rare, or this would test nothing.
-    expect(whole).toBeGreaterThan(MUTATIONS / 20);
-    expect(whole).toBeLessThan(MUTATIONS * 0.95);
+    expect(whole).toBeGreaterThan(MUTATIONS / 10);
+    expect(whole).toBeLessThan(MUTATIONS * 0.9);
   });
 }
 
@@ -237,7 +237,8 @@ function smallStreams(): readonly Uint8Array[] {
 
 /** Damages a copy, mostly once: bits, bytes, cuts, insertions and tails, a quarter of them within the first header. */
 function mutate(stream: Uint8Array, chance: Chance): Uint8Array {
-  let bytes: Uint8Array = stream.slice();
+  // Not slice(), which for a Buffer does not copy.
+  let bytes: Uint8Array = Uint8Array.from(stream);
   for (let times = chance.below(4) === 0 ? 3 : 1; times > 0; times--) {
     const at = chance.below(chance.below(4) === 0 ? Math.min(12, bytes.length + 1) : bytes.length + 1);
     const kind = chance.below(10);

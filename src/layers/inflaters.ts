@@ -3,16 +3,16 @@
  *
  * @module
  */
+import type { EngineName } from "../config/schema.ts";
 import type { InflaterFactory } from "../core/ports.ts";
 
 /** Every decoder by its name in OUTPOST_ENGINE. A loader rejects when this process cannot run its decoder. */
 export const INFLATERS = {
   fflate: async (): Promise<InflaterFactory> => (await import("./fflate_inflater.ts")).fflateInflater,
   native: async (): Promise<InflaterFactory> => (await import("./node_inflater.ts")).nodeInflater,
-} as const;
+} as const satisfies Record<Exclude<EngineName, "auto">, () => Promise<InflaterFactory>>;
 
-/** Name of a decoder. */
-export type InflaterName = keyof typeof INFLATERS;
+type InflaterName = keyof typeof INFLATERS;
 
 /** What `auto` tries, in this order. */
 const AUTO: readonly InflaterName[] = ["native", "fflate"];
@@ -22,7 +22,7 @@ const AUTO: readonly InflaterName[] = ["native", "fflate"];
  *
  * @throws What the loader of the decoder (of the last one, with `auto`) has failed with.
  */
-export async function loadInflater(name: InflaterName | "auto"): Promise<InflaterFactory> {
+export async function loadInflater(name: EngineName): Promise<InflaterFactory> {
   return await (name === "auto" ? firstOf(AUTO.map((one) => INFLATERS[one])) : INFLATERS[name]());
 }
 
