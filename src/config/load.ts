@@ -5,6 +5,7 @@
  */
 import { ConfigError } from "../core/errors.ts";
 import { Secret } from "../lib/secret.ts";
+import { expandReferences, withUpperCaseNames } from "./environment.ts";
 import { type EngineName, ENVIRONMENT, type Environment, type EnvironmentName, SECRETS } from "./schema.ts";
 
 /** Shorter user names ("admin", "snyk") are ordinary words: masking them would garble every log line. */
@@ -32,6 +33,43 @@ export interface TlsConfig {
   readonly server: { readonly cert: string; readonly key: string } | undefined;
 }
 
+/** Settings of the broker client that have no other home. */
+export interface BrokerConfig {
+  /** Snyk's API. */
+  readonly apiUrl: URL;
+  readonly preflight: boolean;
+  /** TLS for BROKER_CLIENT_URL is taken care of: by HTTPS_CERT and HTTPS_KEY, or in front of this process. */
+  readonly clientUrlTls: boolean;
+  /** What /systemcheck requests; undefined for the registry itself. */
+  readonly validation: ValidationConfig | undefined;
+  readonly pingIntervalMs: number;
+  readonly pongTimeoutMs: number;
+  readonly connectTimeoutMs: number;
+  readonly maxResponseBytes: number;
+  readonly uploadIdleMs: number;
+  /** For receiving a request on PORT. */
+  readonly requestTimeoutMs: number;
+  readonly agentRetries: number;
+  /** URL in JSON answers that becomes the broker's. */
+  readonly responseUrl: string | undefined;
+  readonly insecureDownstream: boolean;
+  /** ACCEPT_… variables that are set. */
+  readonly ruleFlags: readonly string[];
+  /** Whether any …_POOL variable is set. */
+  readonly pools: boolean;
+}
+
+/** BROKER_CLIENT_VALIDATION_… */
+export interface ValidationConfig {
+  readonly url: URL;
+  readonly method: string;
+  readonly timeoutMs: number;
+  /** Values of Authorization, one check for each; empty when none is given. */
+  readonly authorizations: readonly Secret[];
+  /** `user:password`, likewise; the others go first. */
+  readonly basic: readonly Secret[];
+}
+
 /** Everything that the operator decided. */
 export interface Config {
   readonly role: "all" | "agent" | "broker";
@@ -48,6 +86,7 @@ export interface Config {
   readonly removeForwardedHeaders: boolean;
   readonly substituteBodies: boolean;
   readonly substituteHeaders: boolean;
+  readonly broker: BrokerConfig;
   readonly registry: RegistryConfig | undefined;
   readonly authHosts: readonly string[];
   readonly listRepositories: boolean;
@@ -73,12 +112,14 @@ export interface ConfigSource {
 }
 
 /**
- * Reads the configuration. An empty variable counts as unset; `NAME_FILE` gives a secret by file.
+ * Reads the configuration. An empty variable counts as unset; `NAME_FILE` gives a secret by file. Names are taken in any
+ * case; `$NAME` in values means another variable, except in BROKER_TOKEN and `CR_…`.
  *
  * @throws {ConfigError} with every problem, each naming its variable, none showing a secret.
  */
-export async function loadConfig(source: ConfigSource): Promise<Config> {
+export async function loadConfig({ env: given, readFile }: ConfigSource): Promise<Config> {
   const problems: string[] = [];
+  const source = { env: expandReferences(withUpperCaseNames(given), isLiteral), readFile };
   const raw = await readRaw(source, problems);
   const parsed = ENVIRONMENT.safeParse(raw);
   if (!parsed.success) {
@@ -91,6 +132,11 @@ export async function loadConfig(source: ConfigSource): Promise<Config> {
   const registry = registryConfig(env, problems);
   if (problems.length > 0) throw new ConfigError(problems);
   return freeze(env, source.env, files, registry);
+}
+
+/** The registry's login means what it says: Snyk's image encodes it before anything is expanded. */
+function isLiteral(name: string): boolean {
+  return name.startsWith("CR_") || name === "BROKER_TOKEN";
 }
 
 async function readRaw(source: ConfigSource, problems: string[]): Promise<Record<string, string>> {
@@ -191,6 +237,46 @@ function registryConfig(env: Environment, problems: string[]): RegistryConfig | 
   };
 }
 
+function brokerConfig(env: Environment, raw: Readonly<Record<string, string | undefined>>): BrokerConfig {
+  const names = Object.keys(raw).filter((name) => (raw[name] ?? "") !== "");
+  const derived = env.BROKER_SERVER_URL.href.replace(/\/\/broker2?\./, "//api.");
+  return {
+    apiUrl: env.API_BASE_URL ?? env.BROKER_DISPATCHER_BASE_URL ?? new URL(derived),
+    preflight: env.PREFLIGHT_CHECKS_ENABLED,
+    clientUrlTls: env.HTTPS_CERT !== undefined || env.BROKER_CLIENT_URL_TLS_TERMINATED !== undefined,
+    validation: validationConfig(env),
+    pingIntervalMs: env.SOCKET_PING_INTERVAL,
+    pongTimeoutMs: env.SOCKET_PONG_TIMEOUT,
+    connectTimeoutMs: env.SOCKET_CONNECT_TIMEOUT,
+    maxResponseBytes: env.SOCKET_MAX_RESPONSE_LENGTH,
+    uploadIdleMs: env.BROKER_CLIENT_POST_TIMEOUT,
+    requestTimeoutMs: env.BROKER_WEBSERVER_REQUEST_TIMEOUT,
+    agentRetries: env.MAX_RETRY,
+    responseUrl: env.RES_BODY_URL_SUB,
+    insecureDownstream: env.INSECURE_DOWNSTREAM,
+    ruleFlags: names.filter((name) => name.startsWith("ACCEPT_")),
+    pools: names.some((name) => name.endsWith("_POOL")),
+  };
+}
+
+function validationConfig(env: Environment): ValidationConfig | undefined {
+  const url = env.BROKER_CLIENT_VALIDATION_URL;
+  if (url === undefined) return undefined;
+  const secrets = (pool: readonly string[], one: string | undefined): readonly Secret[] =>
+    (pool.length > 0 ? pool : one === undefined ? [] : [one]).map((value) => new Secret(value));
+  const headers = secrets(env.BROKER_CLIENT_VALIDATION_AUTHORIZATION_HEADER_POOL, undefined);
+  const users = secrets(env.BROKER_CLIENT_VALIDATION_BASIC_AUTH_POOL, undefined);
+  const header = secrets([], env.BROKER_CLIENT_VALIDATION_AUTHORIZATION_HEADER);
+  return {
+    url,
+    method: env.BROKER_CLIENT_VALIDATION_METHOD.toUpperCase(),
+    timeoutMs: env.BROKER_CLIENT_VALIDATION_TIMEOUT_MS,
+    // The reference's order: pools before single values, headers before users.
+    authorizations: headers.length > 0 ? headers : users.length > 0 ? [] : header,
+    basic: users.length > 0 ? users : secrets([], env.BROKER_CLIENT_VALIDATION_BASIC_AUTH),
+  };
+}
+
 function freeze(
   env: Environment,
   raw: Readonly<Record<string, string | undefined>>,
@@ -204,7 +290,13 @@ function freeze(
     CR_TOKEN: env.CR_TOKEN,
     CR_EXTERNAL_ID: env.CR_EXTERNAL_ID,
     CR_CREDENTIALS: env.CR_CREDENTIALS,
+    BROKER_CLIENT_VALIDATION_AUTHORIZATION_HEADER: env.BROKER_CLIENT_VALIDATION_AUTHORIZATION_HEADER,
+    BROKER_CLIENT_VALIDATION_BASIC_AUTH: env.BROKER_CLIENT_VALIDATION_BASIC_AUTH,
   };
+  const pooled = [
+    ...env.BROKER_CLIENT_VALIDATION_AUTHORIZATION_HEADER_POOL,
+    ...env.BROKER_CLIENT_VALIDATION_BASIC_AUTH_POOL,
+  ];
   return Object.freeze<Config>({
     role: env.OUTPOST_ROLE,
     host: env.OUTPOST_HOST,
@@ -219,6 +311,7 @@ function freeze(
     removeForwardedHeaders: env.REMOVE_X_FORWARDED_HEADERS,
     substituteBodies: !env.DISABLE_BODY_VARS_SUBSTITUTION,
     substituteHeaders: !env.DISABLE_HEADER_VARS_SUBSTITUTION,
+    broker: brokerConfig(env, raw),
     registry,
     authHosts: env.CR_AUTH_HOSTS,
     listRepositories: !env.SNYK_DISABLE_LIST_REPOS,
@@ -236,9 +329,12 @@ function freeze(
     logLevel: env.LOG_LEVEL,
     debug: env.DEBUG,
     variable: (name) => name in secretValues ? secretValues[name] : raw[name],
-    secrets: Object.entries(secretValues).flatMap(([name, value]) =>
-      value === undefined || (name === "CR_USERNAME" && value.length < MIN_SECRET_USERNAME) ? [] : [value]
-    ),
+    secrets: [
+      ...Object.entries(secretValues).flatMap(([name, value]) =>
+        value === undefined || (name === "CR_USERNAME" && value.length < MIN_SECRET_USERNAME) ? [] : [value]
+      ),
+      ...pooled,
+    ],
   });
 }
 

@@ -109,6 +109,52 @@ describe("loadConfig()", () => {
     },
   );
 
+  it("reads what concerns the broker client", async () => {
+    const { broker } = await load({
+      BROKER_SERVER_URL: "https://broker2.eu.snyk.io",
+      SOCKET_PING_INTERVAL: "1000",
+      MAX_RETRY: "0",
+      accept_git: "false",
+      BROKER_CLIENT_VALIDATION_URL: "http://agent:17500/systemcheck",
+      BROKER_CLIENT_VALIDATION_AUTHORIZATION_HEADER_POOL: "token a, token b",
+      BROKER_CLIENT_VALIDATION_BASIC_AUTH: "u:p",
+    });
+    expect(broker).toMatchObject({
+      preflight: true,
+      pingIntervalMs: 1000,
+      pongTimeoutMs: 10_000,
+      connectTimeoutMs: 10_000,
+      maxResponseBytes: 20_971_520,
+      uploadIdleMs: 1_200_000,
+      requestTimeoutMs: 600_000,
+      agentRetries: 0,
+      ruleFlags: ["ACCEPT_GIT"],
+      pools: true,
+    });
+    expect(broker.apiUrl.href).toBe("https://api.eu.snyk.io/");
+    expect(broker.validation).toMatchObject({ method: "GET", timeoutMs: 5000 });
+    expect(broker.validation?.authorizations.map((secret) => secret.reveal())).toEqual(["token a", "token b"]);
+    expect((await load({ API_BASE_URL: "https://x/" })).broker.apiUrl.href).toBe("https://x/");
+  });
+
+  it("refuses a ping interval at which the server would hang up", async () => {
+    expect((await problemsOf({ SOCKET_PING_INTERVAL: "35000" }))[0]).toContain("SOCKET_PING_INTERVAL");
+  });
+
+  it("takes names in any case and $NAME in values, but a password as it is", async () => {
+    const config = await load({
+      HOST: "broker.example",
+      broker_server_url: "https://$HOST",
+      CR_BASE: "r.io",
+      CR_USERNAME: "robot$HOST",
+      CR_PASSWORD: "a$HOST",
+    });
+    expect(config.brokerServerUrl.host).toBe("broker.example");
+    expect(config.registry?.username?.reveal()).toBe("robot$HOST");
+    expect(config.registry?.password?.reveal()).toBe("a$HOST");
+    expect(config.variable("BROKER_SERVER_URL")).toBe("https://broker.example");
+  });
+
   it("keeps a preset CR_CREDENTIALS and lists it among the secrets", async () => {
     const config = await load({ CR_CREDENTIALS: "cHJlc2V0" });
     expect(config.variable("CR_CREDENTIALS")).toBe("cHJlc2V0");

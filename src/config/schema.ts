@@ -4,6 +4,7 @@
  * @module
  */
 import { z } from "zod";
+import { LIMITS } from "../core/limits.ts";
 
 /** Type names of Snyk's older releases, with today's. */
 export const CR_TYPE_ALIASES: Readonly<Record<string, string>> = {
@@ -107,6 +108,33 @@ export const ENVIRONMENT = z.object({
   REMOVE_X_FORWARDED_HEADERS: flag(false),
   DISABLE_BODY_VARS_SUBSTITUTION: flag(false),
   DISABLE_HEADER_VARS_SUBSTITUTION: flag(false),
+  /** Snyk's API; derived from BROKER_SERVER_URL when unset. */
+  API_BASE_URL: httpUrl.optional(),
+  BROKER_DISPATCHER_BASE_URL: httpUrl.optional(),
+  /** What /systemcheck requests, and how; without a URL it checks the registry. */
+  BROKER_CLIENT_VALIDATION_URL: httpUrl.optional(),
+  BROKER_CLIENT_VALIDATION_METHOD: z.string().regex(/^[A-Za-z]+$/, "must be an HTTP method").default("GET"),
+  BROKER_CLIENT_VALIDATION_TIMEOUT_MS: integer(5_000, 1, 600_000),
+  BROKER_CLIENT_VALIDATION_AUTHORIZATION_HEADER: optional,
+  BROKER_CLIENT_VALIDATION_AUTHORIZATION_HEADER_POOL: list,
+  BROKER_CLIENT_VALIDATION_BASIC_AUTH: optional,
+  BROKER_CLIENT_VALIDATION_BASIC_AUTH_POOL: list,
+  /** Something in front of this process terminates TLS for BROKER_CLIENT_URL. */
+  BROKER_CLIENT_URL_TLS_TERMINATED: optional,
+  PREFLIGHT_CHECKS_ENABLED: flag(true),
+  /** The server drops a socket from which it hears nothing for 35 s. */
+  SOCKET_PING_INTERVAL: integer(LIMITS.brokerPingIntervalMs, 1_000, 34_000),
+  SOCKET_PONG_TIMEOUT: integer(LIMITS.brokerPongTimeoutMs, 100, 600_000),
+  SOCKET_CONNECT_TIMEOUT: integer(LIMITS.brokerConnectTimeoutMs, 100, 600_000),
+  /** A frame has to hold the body and its JSON escapes. */
+  SOCKET_MAX_RESPONSE_LENGTH: integer(LIMITS.brokerSocketResponseBytes, 1, LIMITS.brokerSocketResponseBytes),
+  BROKER_CLIENT_POST_TIMEOUT: integer(LIMITS.brokerUploadIdleMs, 1_000, 24 * 60 * 60_000),
+  BROKER_WEBSERVER_REQUEST_TIMEOUT: integer(600_000, 1, 24 * 60 * 60_000),
+  /** Further attempts at an agent that cannot be reached. */
+  MAX_RETRY: integer(3, 0, 100),
+  /** URL that JSON answers hold and that Snyk cannot reach. */
+  RES_BODY_URL_SUB: optional,
+  INSECURE_DOWNSTREAM: flag(false),
 
   /** Registry that this daemon serves when a request brings no credentials of its own. */
   CR_TYPE: crType,
@@ -175,4 +203,6 @@ export const SECRETS = [
   "CR_TOKEN",
   "CR_EXTERNAL_ID",
   "CR_CREDENTIALS",
+  "BROKER_CLIENT_VALIDATION_AUTHORIZATION_HEADER",
+  "BROKER_CLIENT_VALIDATION_BASIC_AUTH",
 ] as const satisfies readonly EnvironmentName[];
