@@ -9,6 +9,7 @@ import { OutpostError } from "../core/errors.ts";
 import { type Callback, type CallbackAnswer, Callbacks } from "./callbacks.ts";
 import { isRecord } from "./codec.ts";
 import { BrokerConnection, type WebSocketFactory } from "./connection.ts";
+import { Dispatcher, type DispatcherSettings } from "./dispatcher.ts";
 import type { BrokerEvent, BrokerEventSink, Role } from "./events.ts";
 import {
   BrokerEndpoints,
@@ -63,6 +64,8 @@ export interface BrokerClientOptions {
   readonly substituteBodies?: boolean | undefined;
   /** REMOVE_X_FORWARDED_HEADERS. */
   readonly removeForwardedHeaders?: boolean | undefined;
+  /** BROKER_HA_MODE_ENABLED: the dispatcher names the server to connect to. */
+  readonly dispatcher?: DispatcherSettings | undefined;
   /** INSECURE_DOWNSTREAM. */
   readonly insecureDownstream?: boolean | undefined;
   /** MAX_RETRY; 3 by default. */
@@ -142,6 +145,7 @@ class Client implements BrokerClient {
   #reloading: Promise<RuleFile> | undefined;
   readonly #relay: Relay;
   readonly #callbacks: Callbacks;
+  readonly #dispatcher: Dispatcher | undefined;
   readonly #connections: readonly BrokerConnection[];
   readonly #onEvent: BrokerEventSink;
   readonly #life = new AbortController();
@@ -190,8 +194,12 @@ class Client implements BrokerClient {
     const describe = (): ClientDescription => ({
       filters: this.#rules.file,
       preflightChecks: this.#preflightChecks,
-      settings: options.settings ?? {},
+      settings: { haMode: options.dispatcher !== undefined, ...options.settings },
     });
+    const { dispatcher } = options;
+    const { clientId } = identity;
+    this.#dispatcher = dispatcher &&
+      new Dispatcher({ ...dispatcher, token: options.token, clientId, fetch, clock, logger });
     this.#connections = (options.roles ?? ["primary", "secondary"]).map((role) =>
       new BrokerConnection({
         role,
@@ -205,6 +213,7 @@ class Client implements BrokerClient {
         onEvent,
         describe,
         times,
+        serverId: () => this.#dispatcher?.serverId,
         onMessage: (session, message) => this.#message(session, message),
         onChange: () => this.#changed(),
       })
@@ -319,9 +328,15 @@ class Client implements BrokerClient {
 
   #run(signal: AbortSignal): Promise<unknown> {
     return Promise.all([
-      ...this.#connections.map((connection) => connection.run(signal)),
+      this.#dispatcher?.run(signal),
+      ...this.#connections.map((connection) => this.#connect(connection, signal)),
       this.#reloadDaily(signal),
     ]);
+  }
+
+  async #connect(connection: BrokerConnection, signal: AbortSignal): Promise<void> {
+    if (this.#dispatcher !== undefined) await this.#dispatcher.asked;
+    await connection.run(signal);
   }
 
   async #checkAndRun(

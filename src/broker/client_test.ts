@@ -208,6 +208,25 @@ describe("BrokerClient", () => {
     });
   });
 
+  it("connects with the dispatcher's server id once that has answered, and says that it is in that mode", async () => {
+    const answer = Promise.withResolvers<Response>();
+    const { clock, sockets, primary } = brokerBench(ok, {
+      dispatcher: { apiUrl: "http://api.example", pathPrefix: "/hidden/broker", location: "here" },
+      fetch: () => answer.promise,
+    });
+    await clock.advance(0);
+    expect(sockets).toEqual([]);
+    answer.resolve(Response.json({ data: { attributes: { server_id: 5 } } }));
+    await eventually(() => sockets);
+    expect(sockets.map(({ url }) => new URL(url).search)).toEqual([
+      "?server_id=5&connection_role=primary&EIO=4&transport=websocket",
+      "?server_id=5&connection_role=secondary&EIO=4&transport=websocket",
+    ]);
+    primary().accept();
+    const [identify] = primary().sentOf("event");
+    expect(identify?.args[0]).toMatchObject({ metadata: { clientConfig: { haMode: true } } });
+  });
+
   it("announces its end once, on one socket", async () => {
     const { client, clock, sockets } = brokerBench(ok);
     client.announceStop();

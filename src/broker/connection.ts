@@ -44,6 +44,8 @@ export interface ConnectionOptions {
   readonly describe: () => ClientDescription;
   readonly times: SessionTimes;
   readonly onMessage: (session: BrokerSession, message: ServerMessage) => void;
+  /** The server to name in the next attempt; by default none. */
+  readonly serverId?: (() => string | undefined) | undefined;
   /** The connection was opened or lost. */
   readonly onChange: () => void;
 }
@@ -126,9 +128,11 @@ export class BrokerConnection {
   #open(): BrokerSession {
     const { role, identity, endpoints, clock, logger, randomId, webSocket, onEvent, describe, times } = this.#options;
     const headers = handshakeHeaders(identity, role, randomId());
+    const serverId = this.#options.serverId?.();
     return new BrokerSession({
       role,
-      socket: webSocket(endpoints.socket(role), { headers }),
+      serverId,
+      socket: webSocket(endpoints.socket(role, serverId), { headers }),
       clock,
       logger,
       onEvent,

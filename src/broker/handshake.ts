@@ -34,22 +34,35 @@ export class BrokerEndpoints {
     this.#token = encodeURIComponent(token);
   }
 
-  /** The websocket's address. A path in BROKER_SERVER_URL is ignored, as the reference ignores it. */
-  socket(role: Role): string {
+  /**
+   * The websocket's address. A path in BROKER_SERVER_URL is ignored, as the reference ignores it.
+   *
+   * @param serverId the server that the dispatcher has named (§9).
+   */
+  socket(role: Role, serverId?: string): string {
     const scheme = this.#server.protocol === "https:" ? "wss" : "ws";
-    return `${scheme}://${this.#server.host}/primus/${this.#token}/?connection_role=${role}&EIO=4&transport=websocket`;
+    const query = `${target(role, serverId)}&EIO=4&transport=websocket`;
+    return `${scheme}://${this.#server.host}/primus/${this.#token}/?${query}`;
   }
 
-  /** Where a streamed answer is posted. */
-  upload(streamingId: string, role: Role): string {
+  /**
+   * Where a streamed answer is posted.
+   *
+   * @param serverId the server of the websocket that the request came by (§9).
+   */
+  upload(streamingId: string, role: Role, serverId?: string): string {
     const base = `${this.#server.origin}${this.#server.pathname.replace(/\/+$/, "")}`;
-    return `${base}/response-data/${this.#token}/${encodeURIComponent(streamingId)}?connection_role=${role}`;
+    return `${base}/response-data/${this.#token}/${encodeURIComponent(streamingId)}?${target(role, serverId)}`;
   }
 
   /** The address that health checks show. */
   state(role: Role): string {
     return `${this.#server.origin}/?connection_role=${role}`;
   }
+}
+
+function target(role: Role, serverId: string | undefined): string {
+  return `${serverId === undefined ? "" : `server_id=${encodeURIComponent(serverId)}&`}connection_role=${role}`;
 }
 
 /** Headers of one attempt to connect; `requestId` is fresh for each. */

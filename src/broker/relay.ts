@@ -275,7 +275,8 @@ export class Relay {
     if (path === "chunk") return sendChunks(answer, { session, streamingId, clock: this.#options.clock });
     const requestHeaders = request.headers;
     const { signal } = this.#life;
-    return uploadAnswer(this.#options, { answer, streamingId, role: session.role, requestId, requestHeaders, signal });
+    const { role, serverId } = session;
+    return uploadAnswer(this.#options, { answer, streamingId, role, serverId, requestId, requestHeaders, signal });
   }
 
   /** Queues an answer of our own, so that a flood of refusals does not open a flood of uploads. */

@@ -33,6 +33,8 @@ export interface SessionTimes {
 /** Options of {@link BrokerSession}. */
 export interface SessionOptions {
   readonly role: Role;
+  /** The server that the websocket's address names. */
+  readonly serverId?: string | undefined;
   readonly socket: WebSocketLike;
   readonly clock: Clock;
   readonly logger: Logger;
@@ -62,6 +64,8 @@ interface PendingAck {
 /** A connection attempt and, when it succeeds, the connection. Used once. */
 export class BrokerSession {
   readonly role: Role;
+  /** The server that it was asked to be connected to; answers go there as well. */
+  readonly serverId: string | undefined;
   readonly #options: SessionOptions;
   readonly #life = new AbortController();
   readonly #acks = new Map<number, PendingAck>();
@@ -77,6 +81,7 @@ export class BrokerSession {
 
   constructor(options: SessionOptions) {
     this.role = options.role;
+    this.serverId = options.serverId;
     this.#options = options;
     const { socket } = options;
     const signal = this.#life.signal;

@@ -25,6 +25,8 @@ export interface Upload {
   readonly answer: Answer;
   readonly streamingId: string;
   readonly role: Role;
+  /** The server that the request came from, where one was named. */
+  readonly serverId?: string | undefined;
   readonly requestId: string;
   /** Headers of the brokered request, of which the routing ones are repeated. */
   readonly requestHeaders: Readonly<Record<string, string>>;
@@ -70,7 +72,7 @@ async function attemptUpload(options: UploadOptions, upload: Upload, source: Ans
   const over = new AbortController();
   const idle = watchIdle(options, source, over);
   try {
-    const request = new Request(options.endpoints.upload(upload.streamingId, upload.role), {
+    const request = new Request(options.endpoints.upload(upload.streamingId, upload.role, upload.serverId), {
       method: "POST",
       headers: uploadHeaders(options.protocolVersion, upload),
       body: source.stream(),

@@ -136,6 +136,13 @@ export const LIMITS = {
   preflightWaitMs: 1_000,
   /** Wait before an agent that could not be reached is asked again (the reference's). */
   brokerAgentRetryMs: 500,
+  /** First attempt at the dispatcher of high availability mode: connecting waits for it. */
+  brokerDispatcherTimeoutMs: 5_000,
+  /** Waits before further attempts; the reference's first, and its longest for reconnecting. */
+  brokerDispatcherRetryMinMs: 30_000,
+  brokerDispatcherRetryMaxMs: 20 * 60_000,
+  /** Its answer has a few hundred bytes. */
+  brokerDispatcherBytes: 64 * KiB,
   /** The server drops a socket from which no message came for 35 s. */
   brokerPingIntervalMs: 25_000,
   /** Wait for a Primus pong. */
