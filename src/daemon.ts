@@ -209,6 +209,7 @@ class RunningDaemon implements Daemon {
       substituteHeaders: config.substituteHeaders,
       substituteBodies: config.substituteBodies,
       removeForwardedHeaders: config.removeForwardedHeaders,
+      dispatcher: config.broker.dispatcher,
       onEvent: (event) => count(metrics, event),
     });
   }

@@ -37,6 +37,8 @@ export interface TlsConfig {
 export interface BrokerConfig {
   /** Snyk's API. */
   readonly apiUrl: URL;
+  /** High availability mode; undefined when it is off. */
+  readonly dispatcher: DispatcherConfig | undefined;
   readonly preflight: boolean;
   /** TLS for BROKER_CLIENT_URL is taken care of: by HTTPS_CERT and HTTPS_KEY, or in front of this process. */
   readonly clientUrlTls: boolean;
@@ -57,6 +59,13 @@ export interface BrokerConfig {
   readonly ruleFlags: readonly string[];
   /** Whether any …_POOL variable is set. */
   readonly pools: boolean;
+}
+
+/** Where the dispatcher is, and what it is told. */
+export interface DispatcherConfig {
+  readonly apiUrl: string;
+  readonly pathPrefix: string;
+  readonly location: string;
 }
 
 /** BROKER_CLIENT_VALIDATION_… */
@@ -240,8 +249,11 @@ function registryConfig(env: Environment, problems: string[]): RegistryConfig | 
 function brokerConfig(env: Environment, raw: Readonly<Record<string, string | undefined>>): BrokerConfig {
   const names = Object.keys(raw).filter((name) => (raw[name] ?? "") !== "");
   const derived = env.BROKER_SERVER_URL.href.replace(/\/\/broker2?\./, "//api.");
+  const apiUrl = env.API_BASE_URL ?? env.BROKER_DISPATCHER_BASE_URL ?? new URL(derived);
+  const { SNYK_DISPATCHER_URL_PREFIX: pathPrefix, BROKER_CLIENT_LOCATION: location } = env;
   return {
-    apiUrl: env.API_BASE_URL ?? env.BROKER_DISPATCHER_BASE_URL ?? new URL(derived),
+    apiUrl,
+    dispatcher: env.BROKER_HA_MODE_ENABLED ? { apiUrl: apiUrl.href, pathPrefix, location } : undefined,
     preflight: env.PREFLIGHT_CHECKS_ENABLED,
     clientUrlTls: env.HTTPS_CERT !== undefined || env.BROKER_CLIENT_URL_TLS_TERMINATED !== undefined,
     validation: validationConfig(env),

@@ -42,6 +42,25 @@ describe("loadConfig()", () => {
     expect(Object.isFrozen(config)).toBe(true);
   });
 
+  it("asks the dispatcher in high availability mode only", async () => {
+    expect((await load({ BROKER_CLIENT_LOCATION: "rack 7" })).broker.dispatcher).toBe(undefined);
+    const server = { BROKER_SERVER_URL: "https://broker2.eu.snyk.io" };
+    expect((await load({ ...server, BROKER_HA_MODE_ENABLED: "yes" })).broker.dispatcher).toEqual({
+      apiUrl: "https://api.eu.snyk.io/",
+      pathPrefix: "/hidden/broker",
+      location: "snyk-broker-client",
+    });
+    const own = { BROKER_CLIENT_LOCATION: "rack 7", SNYK_DISPATCHER_URL_PREFIX: "/other", API_BASE_URL: "https://x/" };
+    expect((await load({ ...own, BROKER_HA_MODE_ENABLED: "true" })).broker.dispatcher).toEqual({
+      apiUrl: "https://x/",
+      pathPrefix: "/other",
+      location: "rack 7",
+    });
+    expect(await problemsOf({ SNYK_DISPATCHER_URL_PREFIX: "other" })).toEqual([
+      "SNYK_DISPATCHER_URL_PREFIX must start with /",
+    ]);
+  });
+
   it("listens on SNYK_PORT's default when it is the agent alone, and PORT still wins", async () => {
     expect((await load({ OUTPOST_ROLE: "agent" })).port).toBe(17500);
     expect((await load({ OUTPOST_ROLE: "agent", PORT: "8081" })).port).toBe(8081);

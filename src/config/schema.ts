@@ -111,6 +111,11 @@ export const ENVIRONMENT = z.object({
   /** Snyk's API; derived from BROKER_SERVER_URL when unset. */
   API_BASE_URL: httpUrl.optional(),
   BROKER_DISPATCHER_BASE_URL: httpUrl.optional(),
+  /** Asks Snyk's dispatcher which broker server to connect to. */
+  BROKER_HA_MODE_ENABLED: flag(false),
+  /** What the dispatcher is told of where this client runs. */
+  BROKER_CLIENT_LOCATION: text.default("snyk-broker-client"),
+  SNYK_DISPATCHER_URL_PREFIX: z.string().startsWith("/", "must start with /").default("/hidden/broker"),
   /** What /systemcheck requests, and how; without a URL it checks the registry. */
   BROKER_CLIENT_VALIDATION_URL: httpUrl.optional(),
   BROKER_CLIENT_VALIDATION_METHOD: z.string().regex(/^[A-Za-z]+$/, "must be an HTTP method").default("GET"),
