@@ -6,8 +6,12 @@
 import {
   type BrokerClient,
   type BrokerEvent,
+  type ClientSettings,
   createBrokerClient,
   type Dispatch,
+  Preflight,
+  type PreflightCheck,
+  preflightTable,
   type RuleSource,
   ruleSource,
 } from "./broker/mod.ts";
@@ -25,6 +29,7 @@ import type { Redactor } from "./lib/redact.ts";
 import { parseBrokeredCredentials } from "./registries/mod.ts";
 import { createApp } from "./server/app.ts";
 import type { AppDeps } from "./server/deps.ts";
+import { validate } from "./server/validation.ts";
 import type { Metrics } from "./telemetry/metrics.ts";
 
 /**
@@ -53,6 +58,8 @@ export interface DaemonParts {
   readonly variable: (name: string) => string | undefined;
   readonly record: AppDeps["record"];
   readonly readFile: (path: string) => Promise<string>;
+  /** Prints text for people, beside the log. */
+  readonly print: (text: string) => void;
 }
 
 /** The accept rules of ACCEPT: where they are read anew, and as they were at the start. */
@@ -74,6 +81,7 @@ export async function startDaemon(parts: DaemonParts): Promise<Daemon> {
 class RunningDaemon implements Daemon {
   readonly #parts: DaemonParts;
   readonly #broker: BrokerClient | undefined;
+  readonly #preflight: Preflight;
   readonly #queue: ScanQueue<ScanJob>;
   readonly #app: ReturnType<typeof createApp>;
   #server: Deno.HttpServer<Deno.NetAddr> | undefined;
@@ -82,6 +90,7 @@ class RunningDaemon implements Daemon {
   constructor(parts: DaemonParts, rules: LoadedRules | undefined) {
     this.#parts = parts;
     const { config, metrics } = parts;
+    this.#preflight = createPreflight(parts);
     this.#broker = config.role === "agent" ? undefined : this.#createBroker(rules);
     const run = createScanRunner({
       registries: parts.registries,
@@ -170,11 +179,14 @@ class RunningDaemon implements Daemon {
       registries,
       credentials,
       parseCredentials: parseBrokeredCredentials,
+      validate: config.role === "agent" ? undefined : createValidation(this.#parts),
       queue: this.#queue,
       broker: broker === undefined ? undefined : {
         states: () => broker.states(),
         rules: () => broker.rules(),
         reloadRules: () => broker.reloadRules(),
+        checks: (signal) => this.#preflight.network(signal),
+        check: (id, signal) => this.#preflight.one(id, signal),
         forward: (request, signal) => broker.callback(request, signal),
       },
       metrics,
@@ -209,9 +221,22 @@ class RunningDaemon implements Daemon {
       substituteHeaders: config.substituteHeaders,
       substituteBodies: config.substituteBodies,
       removeForwardedHeaders: config.removeForwardedHeaders,
-      dispatcher: config.broker.dispatcher,
+      insecureDownstream: config.broker.insecureDownstream,
+      agentRetries: config.broker.agentRetries,
+      responseUrl: config.broker.responseUrl,
+      times: config.broker,
+      maxResponseBytes: config.broker.maxResponseBytes,
+      uploadIdleMs: config.broker.uploadIdleMs,
+      settings: clientSettings(this.#parts),
+      preflight: config.broker.preflight ? (signal) => this.#checkAndPrint(signal) : undefined,
       onEvent: (event) => count(metrics, event),
     });
+  }
+
+  async #checkAndPrint(signal: AbortSignal): Promise<readonly PreflightCheck[]> {
+    const checks = await this.#preflight.all(signal);
+    this.#parts.print(preflightTable(checks));
+    return checks;
   }
 
   #listen(): Deno.HttpServer<Deno.NetAddr> {
@@ -230,6 +255,42 @@ class RunningDaemon implements Daemon {
       throw cannotListen(config, cause);
     }
   }
+}
+
+function createPreflight({ config, fetch, clock }: DaemonParts): Preflight {
+  return new Preflight({
+    fetch,
+    clock,
+    serverUrl: config.brokerServerUrl,
+    apiUrl: config.broker.apiUrl,
+    token: config.brokerToken?.reveal() ?? "",
+    protocolVersion: BROKER_PROTOCOL_VERSION,
+    clientUrl: config.brokerClientUrl,
+    servesTls: config.broker.clientUrlTls,
+    customRules: config.accept !== undefined && config.accept !== SHIPPED_RULES,
+    ruleFlags: config.broker.ruleFlags,
+  });
+}
+
+function createValidation({ config, variable, fetch, clock }: DaemonParts): AppDeps["validate"] {
+  const target = config.broker.validation;
+  if (target === undefined) return undefined;
+  const userAgent = `Snyk Broker Client ${BROKER_PROTOCOL_VERSION}`;
+  return (signal) => validate({ target, fallback: variable("CR_CREDENTIALS"), fetch, clock, userAgent }, signal);
+}
+
+/** What `identify` says of the configuration. */
+function clientSettings({ config, variable }: DaemonParts): ClientSettings {
+  const set = (name: string): boolean => (variable(name) ?? "") !== "";
+  return {
+    debugMode: config.logLevel === "debug",
+    credPooling: config.broker.pools,
+    privateCa: set("NODE_EXTRA_CA_CERTS"),
+    tlsReject: variable("NODE_TLS_REJECT_UNAUTHORIZED") === "0",
+    proxy: set("HTTP_PROXY") || set("HTTPS_PROXY"),
+    customAccept: config.accept !== undefined && config.accept !== SHIPPED_RULES,
+    insecureDownstream: config.broker.insecureDownstream,
+  };
 }
 
 /** Whatever keeps the port closed is in the configuration. */

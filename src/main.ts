@@ -108,6 +108,7 @@ export async function createToolbox(
         variable,
         record: recorder(config, redactor),
         readFile: world.readTextFile,
+        print: (text) => world.stdout.write(text),
       }),
     checkBrokerServer: (signal) => checkBrokerServer(config, outbound.fetch, signal),
     redact: (text) => redactor.text(text),

@@ -94,6 +94,7 @@ class Demo {
       OUTPOST_HOST: "127.0.0.1",
       PORT: "0",
       LOG_LEVEL: "warn",
+      PREFLIGHT_CHECKS_ENABLED: "false",
     }, { isolated: true, log: (line) => log.push(line) });
     this.#closeToolbox = toolbox.close;
     this.#title("Start the daemon and connect it to the broker server");

@@ -11,6 +11,9 @@ import type { AppContext, AppDeps, AppEnv } from "./deps.ts";
 import { opsRoutes, systemcheck } from "./ops_routes.ts";
 import { recordExchange } from "./record.ts";
 
+/** What a caller is told to wait, in seconds, when it is not known for how long there is no connection to Snyk. */
+const RETRY_AFTER_S = 5;
+
 const AGENT_PATHS =
   /^\/(?:validate-credentials|get-state-identifier|list|list-paginated|list-with-metadata|image-metadata|discover|scan)(?:\/|$)/;
 
@@ -28,10 +31,10 @@ export function createApp(deps: AppDeps): Hono<AppEnv> {
   });
   if (deps.record !== undefined) app.use(recordExchange(deps, AGENT_PATHS));
   app.get(config.healthcheckPath, () => healthcheck(deps));
-  app.get(config.systemcheckPath, (c) => systemcheck(deps, c.req.header("authorization"), c.req.raw.signal));
+  app.get(config.systemcheckPath, (c) => systemcheck(deps, c));
   app.route("/", opsRoutes(deps));
   if (config.role !== "broker") app.route("/", agentRoutes(deps));
-  if (broker !== undefined) app.route("/", brokerRoutes(broker));
+  if (broker !== undefined) app.route("/", brokerRoutes(broker, deps));
   return app;
 }
 
@@ -57,7 +60,7 @@ function answerError(deps: AppDeps, error: unknown, c: AppContext): Response {
   const headers = new Headers();
   if (known.retryAt !== undefined) {
     headers.set("retry-after", String(Math.max(1, Math.ceil((known.retryAt - deps.clock.now()) / 1000))));
-  }
+  } else if (known.status === 503) headers.set("retry-after", String(RETRY_AFTER_S));
   // No secret was put into the text; a registry's own words in it might still quote one.
   const { code, message, hint } = known;
   const redacted = {

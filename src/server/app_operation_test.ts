@@ -186,6 +186,7 @@ describe("createApp() in operation", () => {
       app.face.answer = new OutpostError("BROKER_DISCONNECTED", "Cannot send the callback");
       const down = await app.ask("/v2/import/result", post("{}"));
       expect(down.status).toBe(503);
+      expect(down.headers.get("retry-after")).toBe("5");
       expect(await down.json()).toEqual({ code: "BROKER_DISCONNECTED", message: "Cannot send the callback" });
       app.face.answer = { status: 204, headers: {}, body: "" };
       const empty = await app.ask("/v2/import/result", post("{}"));

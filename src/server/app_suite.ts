@@ -54,6 +54,12 @@ export class Face implements BrokerFace {
   reloadRules(): Promise<unknown> {
     return this.reload instanceof OutpostError ? Promise.reject(this.reload) : Promise.resolve(this.rules());
   }
+  checks(): Promise<readonly unknown[]> {
+    return Promise.resolve([{ id: "a" }]);
+  }
+  check(id: string): Promise<unknown> {
+    return Promise.resolve(id === "a" ? { id } : undefined);
+  }
   forward(request: OutgoingRequest): ReturnType<BrokerFace["forward"]> {
     this.forwarded.push(request);
     return this.answer instanceof OutpostError ? Promise.reject(this.answer) : Promise.resolve(this.answer);
@@ -123,6 +129,7 @@ export class AppHarness {
       registries: this.#provider,
       parseCredentials: parseBrokeredCredentials,
       credentials: this.registry.credentials,
+      validate: undefined,
       queue: { add: (job) => void this.jobs.push(job) },
       broker: config.role === "agent" ? undefined : this.face,
       metrics: new Metrics({ version: "0.0.1", deno: "2" }, () => 1),

@@ -5,6 +5,8 @@
  */
 import { Hono } from "hono";
 import { LIMITS } from "../core/limits.ts";
+import { withDeadline } from "../lib/deadline.ts";
+import { abortable } from "../net/body.ts";
 import { readBody } from "./body.ts";
 import type { AppContext, AppDeps, AppEnv, BrokerFace } from "./deps.ts";
 
@@ -23,11 +25,16 @@ const NOT_FORWARDED = new Set([
 ]);
 
 /** Routes of the broker client; only with a broker. */
-export function brokerRoutes(broker: BrokerFace): Hono<AppEnv> {
+export function brokerRoutes(broker: BrokerFace, deps: AppDeps): Hono<AppEnv> {
   const app = new Hono<AppEnv>();
   app.get("/filters", (c) => c.json(broker.rules()));
   app.post("/filters", async (c) => c.json(await broker.reloadRules()));
-  app.post("*", (c) => forward(broker, c));
+  app.get("/health/checks", async (c) => c.json(await broker.checks(c.req.raw.signal)));
+  app.get("/health/checks/:id", async (c) => {
+    const check = await broker.check(c.req.param("id"), c.req.raw.signal);
+    return check === undefined ? c.text("Not Found", 404) : c.json(check);
+  });
+  app.post("*", (c) => forward(broker, deps, c));
   return app;
 }
 
@@ -46,9 +53,13 @@ export function healthcheck(deps: AppDeps): Response {
 }
 
 /** Anything that is posted here goes to Snyk if the public rules allow it (broker-protocol §6). */
-async function forward(broker: BrokerFace, c: AppContext): Promise<Response> {
+async function forward(broker: BrokerFace, { clock, config }: AppDeps, c: AppContext): Promise<Response> {
   const url = new URL(c.req.url);
-  const body = await readBody(c.req.raw, LIMITS.brokerRequestBodyBytes);
+  const limit = { clock, ms: config.broker.requestTimeoutMs, what: "Receiving the request", signal: c.req.raw.signal };
+  const body = await withDeadline(
+    limit,
+    (signal) => abortable(readBody(c.req.raw, LIMITS.brokerRequestBodyBytes), signal),
+  );
   const headers = Object.fromEntries([...c.req.raw.headers].filter(([name]) => !NOT_FORWARDED.has(name)));
   const request = { method: c.req.method, url: url.pathname + url.search, headers, body };
   const answer = await broker.forward(request, c.req.raw.signal);

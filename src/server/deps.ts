@@ -9,6 +9,7 @@ import type { Clock, Logger, RegistryCredentials, RegistryProvider, SocketState 
 import type { Redactor } from "../lib/redact.ts";
 import type { ScanJob } from "../jobs/scan_job.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
+import type { ValidationResult } from "./validation.ts";
 
 /** An HTTP message towards Snyk, as the public rules see it. */
 export interface OutgoingRequest {
@@ -26,6 +27,10 @@ export interface BrokerFace {
   rules(): unknown;
   /** Reads the accept rules anew; rejects, and keeps the old ones, when the new ones cannot be used. */
   reloadRules(): Promise<unknown>;
+  /** Checks of the network on the way to Snyk, run now. */
+  checks(signal: AbortSignal): Promise<readonly unknown[]>;
+  /** One of them; undefined when there is none of that id. */
+  check(id: string, signal: AbortSignal): Promise<unknown>;
   /** Sends a request under the public rules and gives the upstream's answer. */
   forward(
     request: OutgoingRequest,
@@ -44,6 +49,8 @@ export interface AppDeps {
   readonly parseCredentials: (text: string) => RegistryCredentials;
   /** The configured registry; undefined when there is none. */
   readonly credentials: RegistryCredentials | undefined;
+  /** Asks BROKER_CLIENT_VALIDATION_URL; undefined when there is none. */
+  readonly validate: ((signal: AbortSignal) => Promise<readonly ValidationResult[]>) | undefined;
   readonly queue: { add(job: ScanJob): void };
   /** Absent when this process is the agent alone. */
   readonly broker: BrokerFace | undefined;

@@ -5,8 +5,9 @@
  */
 import { Hono } from "hono";
 import { toOutpostError } from "../core/errors.ts";
-import type { AppDeps, AppEnv } from "./deps.ts";
+import type { AppContext, AppDeps, AppEnv } from "./deps.ts";
 import { openApiDocument } from "./openapi.ts";
+import { isValidationRequest } from "./validation.ts";
 
 /** `/livez`, `/readyz`, `/metrics`, `/openapi.json` and the system check. */
 export function opsRoutes(deps: AppDeps): Hono<AppEnv> {
@@ -34,8 +35,22 @@ export function opsRoutes(deps: AppDeps): Hono<AppEnv> {
   return app;
 }
 
-/** `/systemcheck`: logs in to the registry of the request, or of the configuration, and shows each step. */
-export async function systemcheck(
+/**
+ * `/systemcheck`: asks BROKER_CLIENT_VALIDATION_URL when there is one. Without it, and for a request that brings credentials
+ * or comes from a broker client's own check, it logs in to the registry and shows each step.
+ */
+export async function systemcheck(deps: AppDeps, c: AppContext): Promise<Response> {
+  const { signal } = c.req.raw;
+  const authorization = c.req.header("authorization");
+  const asksAgent = (authorization ?? "").trim() !== "" || isValidationRequest(c.req.header("user-agent"));
+  if (deps.validate !== undefined && !asksAgent) {
+    const results = await deps.validate(signal);
+    return Response.json(results, { status: results.at(-1)?.ok === true ? 200 : 500 });
+  }
+  return await registryCheck(deps, authorization, signal);
+}
+
+async function registryCheck(
   deps: AppDeps,
   authorization: string | undefined,
   signal: AbortSignal,

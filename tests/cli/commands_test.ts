@@ -145,7 +145,7 @@ describe("commands", () => {
         "ok      daemon         connected\n",
       );
       recorded.interrupt();
-      expect(await started).toMatchObject({ code: 0, stdout: "" });
+      expect(await started).toMatchObject({ code: 0, stdout: expect.stringMatching(/^Preflight checks/) });
       expect(recorded.stderr()).not.toContain("canary");
       const down = await run(["systemcheck", "--live"], { ...more, PORT: port });
       expect(down.code).toBe(1);
