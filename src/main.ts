@@ -27,11 +27,21 @@ import {
 } from "./registries/mod.ts";
 import { createLogger } from "./telemetry/log.ts";
 import { Metrics } from "./telemetry/metrics.ts";
-import { createWorld, keepLoopbackDirect, openDirectory, openFile, signalsOfProcess, systemClock } from "./world.ts";
+import {
+  createWorld,
+  keepLoopbackDirect,
+  openDirectory,
+  openFile,
+  readDotEnv,
+  signalsOfProcess,
+  systemClock,
+} from "./world.ts";
 
 /** Runs the command line of this process; returns the exit code. */
 export async function main(args: readonly string[]): Promise<number> {
   using signals = signalsOfProcess();
+  // Not for `scan`: a directory that came from elsewhere must not choose where credentials go.
+  if (args[0] === "start" || args[0] === "systemcheck") readDotEnv();
   keepLoopbackDirect();
   const world = createWorld(signals.signal);
   const context: CommandContext = {

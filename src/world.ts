@@ -4,6 +4,8 @@
  * @module
  */
 import type { CommandWorld, LocalServer, TextOutput } from "./cli/context.ts";
+import { parseDotEnv } from "./config/environment.ts";
+import { OutpostError } from "./core/errors.ts";
 import type { Clock, FileDirectory, Logger, RandomAccess } from "./core/ports.ts";
 import { VERSION } from "./core/version.ts";
 
@@ -37,6 +39,23 @@ export function keepLoopbackDirect(): void {
   const present = (Deno.env.get("NO_PROXY") ?? Deno.env.get("no_proxy") ?? "").split(",").map((part) => part.trim());
   if (present.includes("*")) return;
   Deno.env.set("NO_PROXY", [...present.filter((part) => part !== ""), "localhost", "127.0.0.0/8", "::1"].join(","));
+}
+
+/**
+ * Puts the variables of `.env` in the working directory into the environment, as Snyk's broker client does; what is set
+ * already wins. Before anything reads the environment, since proxies may be named there.
+ */
+export function readDotEnv(): void {
+  let text: string;
+  try {
+    text = Deno.readTextFileSync(".env");
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return;
+    throw new OutpostError("CONFIG_INVALID", "Cannot read .env in the working directory", { cause: error });
+  }
+  for (const [name, value] of Object.entries(parseDotEnv(text))) {
+    if (Deno.env.get(name) === undefined) Deno.env.set(name, value);
+  }
 }
 
 const silentLogger: Logger = {

@@ -1,0 +1,85 @@
+import { afterEach, describe, expect, it } from "vitest";
+import { ask, brokerBench, closeBrokerBenches, eventually } from "../../tests/fakes/broker_bench.ts";
+import { LIMITS } from "../core/limits.ts";
+
+const AGENT = (name: string): string | undefined => name === "CR_AGENT_URL" ? "https://agent.example:8443" : undefined;
+
+/** What Deno throws when no connection comes about. */
+const refused = (): Error => new TypeError("error sending request: client error (Connect): tcp connect error");
+
+describe("Relay: an agent elsewhere", () => {
+  afterEach(closeBrokerBenches);
+
+  it.each([[3, 4], [0, 1]])(
+    "with MAX_RETRY=%i is tried %i times when it cannot be reached",
+    async (agentRetries, calls) => {
+      let count = 0;
+      const { primary, clock, uploads } = brokerBench(() => {
+        count++;
+        return Promise.reject(refused());
+      }, { variables: AGENT, agentRetries });
+      primary().accept();
+      ask(primary(), { url: "/scan", method: "POST", body: new TextEncoder().encode("{}") });
+      for (let i = 0; i <= agentRetries; i++) await clock.advance(LIMITS.brokerAgentRetryMs);
+      const [answer] = await eventually(() => uploads);
+      expect(answer).toMatchObject({ status: 502, errorType: "DOWNSTREAM_UNREACHABLE" });
+      expect(count).toBe(calls);
+    },
+  );
+
+  it("gets the body again when it is reached late, and is not asked again once it was reached", async () => {
+    const bodies: string[] = [];
+    const { primary, clock, uploads } = brokerBench(async (request) => {
+      bodies.push(await request.text());
+      throw bodies.length === 1 ? refused() : new TypeError("connection closed before message completed");
+    }, { variables: AGENT });
+    primary().accept();
+    ask(primary(), { url: "/scan", method: "POST", body: new TextEncoder().encode('{"a":1}') });
+    await eventually(() => bodies);
+    for (let i = 0; i < 4; i++) await clock.advance(LIMITS.brokerAgentRetryMs);
+    const [answer] = await eventually(() => uploads);
+    expect(answer).toMatchObject({ status: 502, errorType: "DOWNSTREAM_ERROR" });
+    expect(bodies).toEqual(['{"a":1}', '{"a":1}']);
+  });
+
+  it.each([
+    ["https://agent.example", "http://agent.example/list"],
+    ["https://agent.example:8443", "http://agent.example:8443/list"],
+    ["https://api.snyk.io", "https://api.snyk.io/list"],
+    ["https://api.snyk.io.evil.example", "http://api.snyk.io.evil.example/list"],
+  ])("at %s with INSECURE_DOWNSTREAM is asked at %s", async (agent, url) => {
+    const seen: string[] = [];
+    const { primary } = brokerBench((request) => {
+      seen.push(request.url);
+      return Promise.resolve(new Response("ok"));
+    }, { variables: (name) => name === "CR_AGENT_URL" ? agent : undefined, insecureDownstream: true });
+    primary().accept();
+    ask(primary(), {});
+    expect(await eventually(() => seen)).toEqual([url]);
+  });
+
+  it("may answer inside the websocket with SOCKET_MAX_RESPONSE_LENGTH bytes", async () => {
+    const { primary } = brokerBench(() => Promise.resolve(new Response("12345")), {
+      variables: AGENT,
+      maxResponseBytes: 4,
+    });
+    primary().accept();
+    ask(primary(), {}, 7);
+    const [ack] = await eventually(() => primary().sentOf("ack"));
+    expect(ack?.args[0]).toMatchObject({ status: 502, originalBodySize: 5, errorType: "BODY_TOO_LARGE" });
+  });
+
+  it("is pinged for by the times of the environment", async () => {
+    const { primary, clock } = brokerBench(() => Promise.resolve(new Response()), {
+      roles: ["primary"],
+      times: { pingIntervalMs: 2_000, pongTimeoutMs: 300 },
+    });
+    primary().accept();
+    await clock.advance(1_999);
+    expect(primary().sentOf("primus-ping")).toHaveLength(0);
+    await clock.advance(1);
+    expect(primary().sentOf("primus-ping")).toHaveLength(1);
+    await clock.advance(300);
+    expect(primary().readyState).not.toBe(WebSocket.OPEN);
+  });
+});
