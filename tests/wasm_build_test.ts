@@ -11,7 +11,6 @@ describe("wasm/build.ts", () => {
       stderr: "piped",
     });
     const { code, stderr } = await command.output();
-    // The compiler reports its download on standard error too, in lines that end with a bracket.
     const problems = new TextDecoder().decode(stderr).split("\n").filter((line) => line.includes("is not what"));
     expect({ code, problems }).toEqual({ code: 0, problems: [] });
   });

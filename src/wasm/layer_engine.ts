@@ -1,5 +1,5 @@
 /**
- * One instance of the layer engine (wasm/layer_engine.c): raw DEFLATE from one window of its linear memory to another.
+ * One instance of the layer engine (wasm/layer_engine.as): raw DEFLATE from one window of its linear memory to another.
  *
  * @module
  */
