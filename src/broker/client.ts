@@ -105,10 +105,7 @@ export interface BrokerClient extends CallbackTransport {
   reloadRules(): Promise<RuleFile>;
   /** Requests that are being served now. */
   inFlight(): number;
-  /**
-   * Tells the server that this process is about to end (broker-protocol.md §11), so that it stops expecting signs of
-   * life; requests are still served. Without an open socket, and the second time, it does nothing.
-   */
+  /** Tells the server, once, that this process is about to end (broker-protocol.md §11); requests are still served. */
   announceStop(): void;
   /**
    * Stops: new requests are answered 503, new callbacks rejected, present ones finish until the signal aborts, then
@@ -183,6 +180,7 @@ class Client implements BrokerClient {
       removeForwarded: options.removeForwardedHeaders ?? false,
       randomId,
       onEvent,
+      onLost: (requestId) => this.#report({ type: "client-error", errorCode: "SEND_BACK_FAILED", requestId }),
       uploadIdleMs: options.uploadIdleMs ?? LIMITS.brokerUploadIdleMs,
       maxResponseBytes: options.maxResponseBytes ?? LIMITS.brokerSocketResponseBytes,
       agentRetries: options.agentRetries ?? AGENT_RETRIES,
@@ -196,10 +194,8 @@ class Client implements BrokerClient {
       preflightChecks: this.#preflightChecks,
       settings: { haMode: options.dispatcher !== undefined, ...options.settings },
     });
-    const { dispatcher } = options;
-    const { clientId } = identity;
-    this.#dispatcher = dispatcher &&
-      new Dispatcher({ ...dispatcher, token: options.token, clientId, fetch, clock, logger });
+    this.#dispatcher = options.dispatcher &&
+      new Dispatcher({ ...options.dispatcher, ...identity, fetch, clock, logger });
     this.#connections = (options.roles ?? ["primary", "secondary"]).map((role) =>
       new BrokerConnection({
         role,
@@ -306,10 +302,14 @@ class Client implements BrokerClient {
     const [session] = this.#sessions();
     if (session === undefined || this.#announced) return;
     this.#announced = true;
-    const now = this.#clock.now();
-    const uptimeSeconds = Math.round((now - this.#startedAt) / 1_000);
-    session.emit("client-event", { ts: now, event: { type: "client-shutdown", reason: "clean", uptimeSeconds } });
+    const uptimeSeconds = Math.round((this.#clock.now() - this.#startedAt) / 1_000);
+    this.#report({ type: "client-shutdown", reason: "clean", uptimeSeconds });
     session.emit("terminate", { signal: "SIGTERM" });
+  }
+
+  /** §11: a client event, on one socket. */
+  #report(event: Readonly<Record<string, unknown>>): void {
+    this.#sessions()[0]?.emit("client-event", { ts: this.#clock.now(), event });
   }
 
   close(signal: AbortSignal): Promise<void> {

@@ -227,6 +227,28 @@ describe("BrokerClient", () => {
     expect(identify?.args[0]).toMatchObject({ metadata: { clientConfig: { haMode: true } } });
   });
 
+  it("reports an answer that the server did not take, on one socket", async () => {
+    const { clock, sockets, primary } = brokerBench(ok, {
+      fetch: () => Promise.resolve(new Response(null, { status: 500 })),
+    });
+    sockets.forEach((socket) => socket.accept());
+    primary().receive({ kind: "event", name: "identify", args: [{ capabilities: ["receive-post-streams"] }] });
+    ask(primary(), {});
+    const [report] = await eventually(() => primary().sentOf("event").slice(1));
+    expect(report).toMatchObject({
+      name: "client-event",
+      args: [{
+        ts: clock.now(),
+        event: {
+          type: "client-error",
+          errorCode: "SEND_BACK_FAILED",
+          requestId: expect.stringMatching(/^[0-9a-f-]{36}$/),
+        },
+      }],
+    });
+    expect(sockets[1]?.sentOf("event")).toHaveLength(1);
+  });
+
   it("announces its end once, on one socket", async () => {
     const { client, clock, sockets } = brokerBench(ok);
     client.announceStop();

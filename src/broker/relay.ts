@@ -51,6 +51,8 @@ export interface RelayOptions {
   readonly removeForwarded: boolean;
   readonly randomId: () => string;
   readonly onEvent: BrokerEventSink;
+  /** An answer could not be streamed to the server. */
+  readonly onLost?: ((requestId: string) => void) | undefined;
   /** BROKER_CLIENT_POST_TIMEOUT in milliseconds. */
   readonly uploadIdleMs: number;
   /** SOCKET_MAX_RESPONSE_LENGTH in bytes. */
@@ -261,6 +263,7 @@ export class Relay {
       cancelBody(answer);
       const reason = path === "none" ? "it names no way back" : toOutpostError(error).message;
       logger.error("Cannot answer a brokered request", { ...fields, role: session.role, reason });
+      if (path === "upload") this.#options.onLost?.(request.requestId);
       done("lost", 0);
     }
   }
