@@ -5,7 +5,6 @@
  */
 import type { CommandWorld, LocalServer, TextOutput } from "./cli/context.ts";
 import { parseDotEnv } from "./config/environment.ts";
-import { OutpostError } from "./core/errors.ts";
 import type { Clock, FileDirectory, Logger, RandomAccess } from "./core/ports.ts";
 import { VERSION } from "./core/version.ts";
 
@@ -49,9 +48,9 @@ export function readDotEnv(): void {
   let text: string;
   try {
     text = Deno.readTextFileSync(".env");
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return;
-    throw new OutpostError("CONFIG_INVALID", "Cannot read .env in the working directory", { cause: error });
+  } catch {
+    // There is none, or it is something else: Python keeps its environments in directories of that name.
+    return;
   }
   for (const [name, value] of Object.entries(parseDotEnv(text))) {
     if (Deno.env.get(name) === undefined) Deno.env.set(name, value);
