@@ -60,6 +60,9 @@ export function failureAnswer(error: unknown): Answer {
   if (known?.code === "TIMEOUT" || (error instanceof DOMException && error.name === "TimeoutError")) {
     return errorAnswer(504, "DOWNSTREAM_TIMEOUT", message);
   }
+  if (messagesOf(error).some((text) => /timed out|os error 110/.test(text))) {
+    return errorAnswer(504, "DOWNSTREAM_TIMEOUT", message);
+  }
   return known?.code === "CONNECTION_REFUSED" || known?.code === "DNS" || isConnectFailure(error)
     ? errorAnswer(502, "DOWNSTREAM_UNREACHABLE", message)
     : errorAnswer(502, "DOWNSTREAM_ERROR", message);
@@ -80,10 +83,16 @@ export function statusLabel(status: number): string | undefined {
  */
 export function isConnectFailure(error: unknown): boolean {
   if (error instanceof OutpostError) return error.code === "DNS" || error.code === "CONNECTION_REFUSED";
+  return messagesOf(error).some((text) => text.includes("client error (Connect)"));
+}
+
+/** Messages of an error and of what lies below it. */
+function messagesOf(error: unknown): readonly string[] {
+  const messages: string[] = [];
   let level = error;
   for (let depth = 0; level instanceof Error && depth < 5; depth++) {
-    if (level.message.includes("client error (Connect)")) return true;
+    messages.push(level.message);
     level = level.cause;
   }
-  return false;
+  return messages;
 }

@@ -27,6 +27,20 @@ describe("Relay: an agent elsewhere", () => {
     },
   );
 
+  it("that does not take the connection in time is answered 504", async () => {
+    const { primary, uploads } = brokerBench(
+      () =>
+        Promise.reject(new TypeError("client error (Connect): tcp connect error: Connection timed out (os error 110)")),
+      {
+        variables: AGENT,
+        agentRetries: 0,
+      },
+    );
+    primary().accept();
+    ask(primary(), {});
+    expect((await eventually(() => uploads))[0]).toMatchObject({ status: 504, errorType: "DOWNSTREAM_TIMEOUT" });
+  });
+
   it("gets the body again when it is reached late, and is not asked again once it was reached", async () => {
     const bodies: string[] = [];
     const { primary, clock, uploads } = brokerBench(async (request) => {
