@@ -29,6 +29,7 @@ import { createLogger } from "./telemetry/log.ts";
 import { Metrics } from "./telemetry/metrics.ts";
 import {
   createWorld,
+  eventLoop,
   keepLoopbackDirect,
   openDirectory,
   openFile,
@@ -177,7 +178,7 @@ export async function createScan({ engine: name = "auto" }: ScanEngineOptions = 
     import("./jobs/scan_image.ts"),
   ]);
   const inflater = await loadInflater(name);
-  const engine = createLayerEngine({ patterns: WANTED, version: ANALYZERS_VERSION, inflater });
+  const engine = createLayerEngine({ patterns: WANTED, version: ANALYZERS_VERSION, inflater, eventLoop });
   return (options) => scanImage({ ...options, engine, clock: systemClock });
 }
 

@@ -31,6 +31,14 @@ export interface Clock {
   sleep(ms: number, signal?: AbortSignal): Promise<void>;
 }
 
+/** The event loop, as long work sees it. */
+export interface EventLoop {
+  /** Milliseconds since the epoch. */
+  now(): number;
+  /** Resolves once everything that waits for its turn, sockets included, has had one. */
+  turn(): Promise<void>;
+}
+
 /** Structured logging. Implementations redact; callers still never pass a secret on purpose. */
 export interface Logger {
   debug(message: string, fields?: Readonly<Record<string, unknown>>): void;

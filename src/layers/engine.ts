@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { FilePattern, InflaterFactory, LayerEngine } from "../core/ports.ts";
+import type { EventLoop, FilePattern, InflaterFactory, LayerEngine } from "../core/ports.ts";
 import { assembleLayers } from "./assemble.ts";
 import { extractLayer, type ExtractorOptions, type LayerLimits } from "./extract.ts";
 import { compilePatterns } from "./matcher.ts";
@@ -21,6 +21,8 @@ export interface LayerEngineOptions {
   readonly inflater?: InflaterFactory | undefined;
   /** @default LIMITS */
   readonly limits?: LayerLimits | undefined;
+  /** For pauses in which the rest of the process gets its turn; without it there are none. */
+  readonly eventLoop?: EventLoop | undefined;
 }
 
 /** Makes the engine for one table of wanted files. It holds no state: calls may run at the same time. */
@@ -31,6 +33,7 @@ export function createLayerEngine(options: LayerEngineOptions): LayerEngine {
     matcher: compilePatterns(options.patterns),
     inflater: options.inflater,
     limits: options.limits,
+    eventLoop: options.eventLoop,
   };
   return {
     version,

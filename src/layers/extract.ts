@@ -7,13 +7,14 @@
 import { type Digest, digestAlgorithm } from "../core/digest.ts";
 import { OutpostError } from "../core/errors.ts";
 import { LIMITS } from "../core/limits.ts";
-import type { ExtractOptions, InflaterFactory, LayerHandle } from "../core/ports.ts";
+import type { EventLoop, ExtractOptions, InflaterFactory, LayerHandle } from "../core/ports.ts";
 import type { LayerFacts } from "../core/types.ts";
 import { type ByteSource, openByteSource } from "./byte_source.ts";
 import { type DecompressionLimits, Decompressor } from "./decompress.ts";
 import { layerFail, nameLayer } from "./fail.ts";
 import { type CollectorLimits, FactsCollector } from "./facts_collector.ts";
 import type { PathMatcher } from "./matcher.ts";
+import { Pacer } from "./pacer.ts";
 import { TarParser } from "./tar.ts";
 import { ContentVerifier } from "./verify.ts";
 
@@ -32,6 +33,8 @@ export interface ExtractorOptions {
   readonly inflater?: InflaterFactory | undefined;
   /** @default LIMITS */
   readonly limits?: LayerLimits | undefined;
+  /** For pauses in which other work gets its turn; without it there are none. */
+  readonly eventLoop?: EventLoop | undefined;
 }
 
 /**
@@ -68,14 +71,16 @@ class LayerPass {
   readonly #decompressor: Decompressor;
   readonly #tar: TarParser;
   readonly #tarVerifier: ContentVerifier;
+  readonly #pacer: Pacer;
   #digest: Digest | undefined;
   #diffId: Digest | undefined;
 
   constructor(handle: LayerHandle, extractor: ExtractorOptions, linkTargets: ReadonlyMap<string, number>) {
-    const { matcher, inflater, limits = LIMITS, version } = extractor;
+    const { matcher, inflater, limits = LIMITS, version, eventLoop } = extractor;
     const fail = layerFail(handle.name);
     this.#handle = handle;
     this.#version = version;
+    this.#pacer = new Pacer(eventLoop);
     this.#stored = new ContentVerifier({ what: "stored bytes", digest: handle.digest, size: handle.size, fail });
     this.#tarVerifier = new ContentVerifier({ what: "uncompressed bytes", digest: handle.diffId, fail });
     this.collector = new FactsCollector({ matcher, layer: handle.name, limits, fail, linkTargets });
@@ -125,6 +130,8 @@ class LayerPass {
       this.#stored.update(bytes);
       if (corrupt === undefined) corrupt = await this.#decode(() => this.#decompressor.push(bytes));
       onProgress?.(this.#stored.bytes);
+      await this.#pacer.step();
+      signal.throwIfAborted();
     }
     this.#digest = this.#stored.finish();
     if (corrupt !== undefined) throw corrupt;
