@@ -221,6 +221,7 @@ class RunningDaemon implements Daemon {
       substituteHeaders: config.substituteHeaders,
       substituteBodies: config.substituteBodies,
       removeForwardedHeaders: config.removeForwardedHeaders,
+      dispatcher: config.broker.dispatcher,
       insecureDownstream: config.broker.insecureDownstream,
       agentRetries: config.broker.agentRetries,
       responseUrl: config.broker.responseUrl,
