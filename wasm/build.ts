@@ -1,8 +1,8 @@
 /**
- * Builds the layer engine: `deno run -A wasm/build.ts` writes the module, its checksum and the copy that src/wasm loads;
+ * Builds the layer engine: `deno run -A --no-config wasm/build.ts` writes the module, its checksum and the copy that src/wasm loads;
  * with `--check` it writes nothing and fails when one of them is not what the source gives.
  *
- * The compiler is AssemblyScript from the npm registry, pinned in deno.json, and itself a WebAssembly program: the same
+ * The compiler is AssemblyScript from the npm registry, pinned here, and itself a WebAssembly program: the same
  * source gives the same bytes on every machine.
  *
  * @module
@@ -14,6 +14,12 @@ const SOURCE = "layer_engine.as";
 const MODULE = new URL("layer_engine.wasm", folder);
 const CHECKSUM = new URL("layer_engine.wasm.sha256", folder);
 const EMBEDDED = new URL("../src/wasm/layer_engine_wasm.ts", folder);
+
+/**
+ * Not in deno.json's import map: with its 104 MB it would be fetched by everybody who runs anything. What it gives is
+ * compared byte for byte, so a lock file has nothing to add.
+ */
+const COMPILER = "npm:assemblyscript@0.28.20/asc";
 
 const FLAGS = [
   "-O3",
@@ -35,13 +41,13 @@ const FLAGS = [
 
 /** Compiles the engine. Whatever the compiler has to say goes to standard error. */
 async function compile(): Promise<Uint8Array<ArrayBuffer>> {
-  const { default: asc } = await import("assemblyscript/asc");
+  const { default: asc } = await import(COMPILER);
   const source = await Deno.readTextFile(new URL(SOURCE, folder));
   let module: Uint8Array<ArrayBuffer> | undefined;
   const { error, stderr } = await asc.main(["engine.ts", ...FLAGS, "--outFile", "engine.wasm"], {
     // The compiler asks for its own extension; ours keeps the file apart from TypeScript, which it is not.
-    readFile: (name) => name === "engine.ts" ? source : null,
-    writeFile: (_name, contents) => {
+    readFile: (name: string) => name === "engine.ts" ? source : null,
+    writeFile: (_name: string, contents: string | Uint8Array) => {
       if (typeof contents !== "string") module = contents.slice();
     },
     listFiles: () => [],

@@ -67,11 +67,11 @@ describe("loadConfig()", () => {
   });
 
   it("takes the engines that there are, and names them when it is given another", async () => {
-    for (const engine of ["auto", "fflate", "native"]) {
+    for (const engine of ["auto", "wasm", "fflate", "native"]) {
       expect((await load({ OUTPOST_ENGINE: engine })).engine).toBe(engine);
     }
     expect(await problemsOf({ OUTPOST_ENGINE: "zlib" })).toEqual([
-      "OUTPOST_ENGINE must be one of auto, fflate, native",
+      "OUTPOST_ENGINE must be one of auto, wasm, fflate, native",
     ]);
   });
 

@@ -41,7 +41,7 @@ export const CR_TYPES = [
 ] as const;
 
 /** OUTPOST_ENGINE's values: the decoders of layers/inflaters.ts, and the choice of the best of them. */
-export const ENGINES = ["auto", "fflate", "native"] as const;
+export const ENGINES = ["auto", "wasm", "fflate", "native"] as const;
 
 /** One of {@link ENGINES}. */
 export type EngineName = typeof ENGINES[number];

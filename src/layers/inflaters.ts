@@ -9,13 +9,18 @@ import type { InflaterFactory } from "../core/ports.ts";
 /** Every decoder by its name in OUTPOST_ENGINE. A loader rejects when this process cannot run its decoder. */
 export const INFLATERS = {
   fflate: async (): Promise<InflaterFactory> => (await import("./fflate_inflater.ts")).fflateInflater,
+  wasm: async (): Promise<InflaterFactory> => {
+    const { wasmInflaters, wasmRuns } = await import("../wasm/mod.ts");
+    if (!wasmRuns()) throw new Error("This runtime cannot run WebAssembly");
+    return wasmInflaters();
+  },
   native: async (): Promise<InflaterFactory> => (await import("./node_inflater.ts")).nodeInflater,
 } as const satisfies Record<Exclude<EngineName, "auto">, () => Promise<InflaterFactory>>;
 
 type InflaterName = keyof typeof INFLATERS;
 
 /** What `auto` tries, in this order. */
-const AUTO: readonly InflaterName[] = ["native", "fflate"];
+const AUTO: readonly InflaterName[] = ["wasm", "fflate"];
 
 /**
  * Loads a decoder. `auto` takes the first that this process can run.

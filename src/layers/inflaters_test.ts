@@ -6,7 +6,7 @@ import { firstOf, INFLATERS, loadInflater } from "./inflaters.ts";
 for (const [name, load] of Object.entries(INFLATERS)) inflaterSuite(name, load);
 
 describe("loadInflater()", () => {
-  it.each(["auto", "fflate", "native"] as const)("loads a decoder by the name %s", async (name) => {
+  it.each(["auto", "wasm", "fflate", "native"] as const)("loads a decoder by the name %s", async (name) => {
     const parts: string[] = [];
     const inflater = (await loadInflater(name))((bytes) => void parts.push(new TextDecoder().decode(bytes)));
     await inflater.push(deflateRawSync("content"));

@@ -19,7 +19,7 @@ describe.skipIf(!peersAvailable("docker-registry"))("the daemon with a layer of 
 
   afterAll(() => registry?.stop());
 
-  it.each(["native", "fflate"])("answers every health check while it scans with OUTPOST_ENGINE=%s", async (engine) => {
+  it.each(["wasm", "fflate"])("answers every health check while it scans with OUTPOST_ENGINE=%s", async (engine) => {
     await using receiver = startCallbackReceiver();
     await using daemon = await startDaemonProcess({
       CR_TYPE: "docker-registry",
