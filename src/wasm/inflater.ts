@@ -14,7 +14,9 @@ const SPARE_INSTANCES = 2;
  * whatever the output function throws.
  */
 export class InflateError extends Error {
+  /** Name of the class, for messages. */
   override readonly name = "InflateError";
+  /** What node:zlib says of such a stream. */
   readonly code = "Z_DATA_ERROR";
 }
 
