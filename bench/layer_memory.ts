@@ -7,6 +7,7 @@
 import process from "node:process";
 import type { ByteStream, LayerHandle } from "../src/core/ports.ts";
 import { createLayerEngine } from "../src/layers/engine.ts";
+import { loadInflater } from "../src/layers/inflaters.ts";
 
 const SERVER = `
 const [file] = Deno.args;
@@ -62,7 +63,7 @@ const handle: LayerHandle = {
     return response.body;
   },
 };
-const engine = createLayerEngine({ patterns: PATTERNS, version: "bench" });
+const engine = createLayerEngine({ patterns: PATTERNS, version: "bench", inflater: await loadInflater("auto") });
 const before = peakMegabytes();
 const start = performance.now();
 const cpu = process.cpuUsage();

@@ -3,12 +3,7 @@
  *
  * @module
  */
-
-/** The decoder's own failure: the stream is malformed. Its code is what node:zlib gives such an error. */
-export class InflateError extends Error {
-  override readonly name = "InflateError";
-  readonly code = "Z_DATA_ERROR";
-}
+import { InflateError } from "../lib/inflate_error.ts";
 
 /** A block header. */
 export interface BlockHeader {

@@ -14,7 +14,8 @@
 import { Inflate } from "fflate";
 import type { Inflater } from "../core/ports.ts";
 import { concatBytes } from "../lib/bytes.ts";
-import { DISTANCE_CODES, InflateError, LITERAL_CODES, readBlockHeader } from "./deflate_header.ts";
+import { InflateError } from "../lib/inflate_error.ts";
+import { DISTANCE_CODES, LITERAL_CODES, readBlockHeader } from "./deflate_header.ts";
 
 /**
  * Makes an {@link Inflater} on fflate. It holds less than 2 MiB, for a moment 50 MiB where input suddenly expands a

@@ -4,21 +4,11 @@
  * @module
  */
 import type { Inflater, InflaterFactory } from "../core/ports.ts";
+import { InflateError } from "../lib/inflate_error.ts";
 import { ANSWER, LayerEngineInstance } from "./layer_engine.ts";
 
 /** Instances that are kept for the next layer: as many as layers are read at once. */
 const SPARE_INSTANCES = 2;
-
-/**
- * A malformed DEFLATE stream. Its code is node:zlib's, so that every caller of an {@link Inflater} can tell it from
- * whatever the output function throws.
- */
-export class InflateError extends Error {
-  /** Name of the class, for messages. */
-  override readonly name = "InflateError";
-  /** What node:zlib says of such a stream. */
-  readonly code = "Z_DATA_ERROR";
-}
 
 /**
  * Makes a factory of inflaters that share one compiled module and reuse instances: closing one leaves its memory to the

@@ -2,7 +2,8 @@ import { inflateRawSync } from "node:zlib";
 import { describe, expect, it } from "vitest";
 import { BitWriter, deflateStreams, mixedData, randomOf } from "../../tests/fakes/deflate_streams.ts";
 import { concat } from "../../tests/fakes/tar_builder.ts";
-import { InflateError, wasmInflaters, wasmRuns } from "./inflater.ts";
+import { InflateError } from "../lib/inflate_error.ts";
+import { wasmInflaters, wasmRuns } from "./inflater.ts";
 import { LayerEngineInstance } from "./layer_engine.ts";
 
 const inflaters = wasmInflaters();

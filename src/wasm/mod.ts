@@ -3,4 +3,4 @@
  *
  * @module
  */
-export { InflateError, wasmInflaters, wasmRuns } from "./inflater.ts";
+export { wasmInflaters, wasmRuns } from "./inflater.ts";
