@@ -6,7 +6,6 @@
 import type { Digest } from "./digest.ts";
 import type {
   AttestationStatement,
-  Descriptor,
   ImageConfig,
   ImageDigests,
   ImageFile,
@@ -334,10 +333,4 @@ export interface SocketState {
   readonly open: boolean;
   /** Server URL with connection_role, without the token. */
   readonly url: string;
-}
-
-/** Descriptor together with the manifest that mentions it. */
-export interface ManifestEntry {
-  readonly descriptor: Descriptor;
-  readonly manifest: ImageManifest;
 }

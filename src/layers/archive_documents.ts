@@ -6,8 +6,9 @@
 import { type Digest, isDigest } from "../core/digest.ts";
 import { OutpostError } from "../core/errors.ts";
 import { LIMITS } from "../core/limits.ts";
-import type { Descriptor, ImageConfig, Platform } from "../core/types.ts";
+import type { Descriptor, ImageConfig } from "../core/types.ts";
 import { isRecord, parseJsonBytes } from "../lib/bounded_json.ts";
+import { parseDescriptor } from "../lib/descriptor.ts";
 import { invalidArchive, quoted } from "./archive_store.ts";
 
 /** The parts of an image manifest that reading an image needs. */
@@ -47,7 +48,7 @@ export function parseDocument(what: string, bytes: Uint8Array): unknown {
 export function parseManifestOrIndex(what: string, value: unknown): ManifestDocument | IndexDocument {
   if (isRecord(value) && Array.isArray(value.manifests)) {
     if (value.manifests.length > LIMITS.archiveMembers) throw invalidArchive(`${what} lists too many manifests`);
-    return { kind: "index", manifests: value.manifests.map((entry) => parseDescriptor(what, entry)) };
+    return { kind: "index", manifests: value.manifests.map((entry) => descriptorOf(what, entry)) };
   }
   if (!isRecord(value) || !isRecord(value.config) || !Array.isArray(value.layers)) {
     throw invalidArchive(`${what} is neither an image manifest nor an index`);
@@ -55,8 +56,8 @@ export function parseManifestOrIndex(what: string, value: unknown): ManifestDocu
   checkLayerCount(value.layers.length);
   return {
     kind: "manifest",
-    config: parseDescriptor(what, value.config),
-    layers: value.layers.map((layer) => parseDescriptor(what, layer)),
+    config: descriptorOf(what, value.config),
+    layers: value.layers.map((layer) => descriptorOf(what, layer)),
   };
 }
 
@@ -104,35 +105,12 @@ function checkLayerCount(count: number): void {
   throw new OutpostError("LIMIT_EXCEEDED", `Cannot read the image archive: ${problem}`);
 }
 
-function parseDescriptor(what: string, value: unknown): Descriptor {
-  if (!isRecord(value)) throw invalidArchive(`${what} has a malformed descriptor`);
-  const { digest, size, mediaType } = value;
-  if (!isDigest(digest)) throw invalidArchive(`${what} names ${quoted(String(digest))}, which is no digest`);
-  if (typeof size !== "number" || !Number.isSafeInteger(size) || size < 0) {
-    throw invalidArchive(`${what} states no size for ${digest}`);
-  }
-  const platform = parsePlatformObject(value.platform);
-  const annotations = parseAnnotations(value.annotations);
-  return {
-    mediaType: typeof mediaType === "string" ? mediaType : "",
-    digest,
-    size,
-    ...(platform === undefined ? {} : { platform }),
-    ...(annotations === undefined ? {} : { annotations }),
-    ...(isTextList(value.urls) ? { urls: value.urls } : {}),
-  };
-}
-
-function parsePlatformObject(value: unknown): Platform | undefined {
-  if (!isRecord(value) || typeof value.os !== "string" || typeof value.architecture !== "string") return undefined;
-  const { os, architecture, variant } = value;
-  return typeof variant === "string" && variant !== "" ? { os, architecture, variant } : { os, architecture };
-}
-
-function parseAnnotations(value: unknown): Readonly<Record<string, string>> | undefined {
-  if (!isRecord(value)) return undefined;
-  const texts = Object.entries(value).filter((entry): entry is [string, string] => typeof entry[1] === "string");
-  return Object.fromEntries(texts);
+function descriptorOf(what: string, value: unknown): Descriptor {
+  return parseDescriptor(value, (problem, about) => {
+    if (problem === "not an object") return invalidArchive(`${what} has a malformed descriptor`);
+    if (problem === "digest") return invalidArchive(`${what} names ${quoted(String(about))}, which is no digest`);
+    return invalidArchive(`${what} states no size for ${String(about)}`);
+  });
 }
 
 function isTextList(value: unknown): value is readonly string[] {

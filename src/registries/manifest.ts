@@ -5,11 +5,12 @@
  * @module
  */
 import { createHash } from "node:crypto";
-import { type Digest, digestAlgorithm, isDigest } from "../core/digest.ts";
+import { type Digest, digestAlgorithm } from "../core/digest.ts";
 import { OutpostError } from "../core/errors.ts";
 import { LIMITS } from "../core/limits.ts";
-import type { Descriptor, ImageIndex, ImageManifest, Platform } from "../core/types.ts";
+import type { Descriptor, ImageIndex, ImageManifest } from "../core/types.ts";
 import { isRecord, parseJsonBytes } from "../lib/bounded_json.ts";
+import { parseAnnotations, parseDescriptor } from "../lib/descriptor.ts";
 
 /** Media types of manifests, in the order in which they are asked for. Schema 1 is left out on purpose. */
 export const MANIFEST_TYPES = [
@@ -105,7 +106,7 @@ function parseIndex(value: Readonly<Record<string, unknown>>, what: string): Ima
 }
 
 function parseImage(value: Readonly<Record<string, unknown>>, what: string): ImageManifest {
-  const config = parseDescriptor(value["config"], what, "config");
+  const config = descriptorOf(value["config"], what, "config");
   const layers = descriptors(value["layers"], what, "layers");
   return { ...common(value), config, layers };
 }
@@ -146,41 +147,15 @@ function descriptors(value: unknown, what: string, member: string): readonly Des
       `Cannot read ${what}: it has ${value.length} ${member}, more than ${LIMITS.layersPerImage}`,
     );
   }
-  return value.map((entry: unknown) => parseDescriptor(entry, what, member));
+  return value.map((entry: unknown) => descriptorOf(entry, what, member));
 }
 
-function parseDescriptor(value: unknown, what: string, member: string): Descriptor {
-  if (!isRecord(value)) throw broken(what, `its ${member} hold no descriptor`);
-  const { mediaType, digest, size } = value;
-  if (!isDigest(digest)) throw broken(what, `a digest of its ${member} cannot be verified`);
-  if (typeof size !== "number" || !Number.isSafeInteger(size) || size < 0) {
-    throw broken(what, `a size of its ${member} is not a number of bytes`);
-  }
-  const platform = parsePlatform(value["platform"]);
-  const annotations = parseAnnotations(value["annotations"]);
-  const urls = Array.isArray(value["urls"]) ? value["urls"].filter((url) => typeof url === "string") : [];
-  return {
-    mediaType: typeof mediaType === "string" ? mediaType : "",
-    digest,
-    size,
-    ...(platform === undefined ? {} : { platform }),
-    ...(annotations === undefined ? {} : { annotations }),
-    ...(urls.length === 0 ? {} : { urls }),
-  };
-}
-
-function parsePlatform(value: unknown): Platform | undefined {
-  if (!isRecord(value)) return undefined;
-  const { os, architecture, variant } = value;
-  if (typeof os !== "string" || typeof architecture !== "string") return undefined;
-  return { os, architecture, ...(typeof variant === "string" && variant !== "" ? { variant } : {}) };
-}
-
-function parseAnnotations(value: unknown): Readonly<Record<string, string>> | undefined {
-  if (!isRecord(value)) return undefined;
-  return Object.fromEntries(
-    Object.entries(value).filter((pair): pair is [string, string] => typeof pair[1] === "string"),
-  );
+function descriptorOf(value: unknown, what: string, member: string): Descriptor {
+  return parseDescriptor(value, (problem) => {
+    if (problem === "not an object") return broken(what, `its ${member} hold no descriptor`);
+    if (problem === "digest") return broken(what, `a digest of its ${member} cannot be verified`);
+    return broken(what, `a size of its ${member} is not a number of bytes`);
+  });
 }
 
 /** Whether a descriptor leads to an index. */

@@ -18,13 +18,3 @@ export const FORMATS = { table, snyk, json } as const satisfies Readonly<Record<
 
 /** Name of a format. */
 export type FormatName = keyof typeof FORMATS;
-
-/** Whether the text names a format. */
-export function isFormatName(text: string): text is FormatName {
-  return Object.hasOwn(FORMATS, text);
-}
-
-/** The format of that name. */
-export function formatOf(name: FormatName): ResultFormat {
-  return FORMATS[name];
-}
