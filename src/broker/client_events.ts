@@ -1,0 +1,49 @@
+/**
+ * What this client reports to the server of itself: bounded values only, since the server logs them
+ * (broker-protocol.md §11).
+ *
+ * @module
+ */
+import type { Clock } from "../core/ports.ts";
+import type { BrokerSession } from "./session.ts";
+
+/** A failure that is reported, by the reference's names. */
+export type ClientErrorCode = "SEND_BACK_FAILED" | "JWT_REFRESH_FAILED" | "AUTH_RENEWAL_FAILED";
+
+/** Sends `client-event` and `terminate`, each on one socket; without an open one they are lost. */
+export class ClientEvents {
+  readonly #clock: Clock;
+  readonly #sessions: () => readonly BrokerSession[];
+  #startedAt = 0;
+  #announced = false;
+
+  /** @param sessions identified sessions. */
+  constructor(clock: Clock, sessions: () => readonly BrokerSession[]) {
+    this.#clock = clock;
+    this.#sessions = sessions;
+  }
+
+  /** From here on uptime counts. */
+  start(): void {
+    this.#startedAt = this.#clock.now();
+  }
+
+  /** Reports a failure. */
+  error(errorCode: ClientErrorCode, requestId?: string): void {
+    this.#report({ type: "client-error", errorCode, ...(requestId === undefined ? {} : { requestId }) });
+  }
+
+  /** Tells the server, once, that this process is about to end. */
+  announceStop(): void {
+    const [session] = this.#sessions();
+    if (session === undefined || this.#announced) return;
+    this.#announced = true;
+    const uptimeSeconds = Math.round((this.#clock.now() - this.#startedAt) / 1_000);
+    this.#report({ type: "client-shutdown", reason: "clean", uptimeSeconds });
+    session.emit("terminate", { signal: "SIGTERM" });
+  }
+
+  #report(event: Readonly<Record<string, unknown>>): void {
+    this.#sessions()[0]?.emit("client-event", { ts: this.#clock.now(), event });
+  }
+}
