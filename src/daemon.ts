@@ -26,7 +26,7 @@ import type { ScanFunction } from "./jobs/scan_image.ts";
 import { createScanRunner, type ScanJob } from "./jobs/scan_job.ts";
 import { withDeadline } from "./lib/deadline.ts";
 import type { Redactor } from "./lib/redact.ts";
-import { parseBrokeredCredentials } from "./registries/mod.ts";
+import { isSameRegistry, parseBrokeredCredentials } from "./registries/mod.ts";
 import { createApp } from "./server/app.ts";
 import type { AppDeps } from "./server/deps.ts";
 import { validate } from "./server/validation.ts";
@@ -178,7 +178,7 @@ class RunningDaemon implements Daemon {
       protocolVersion: BROKER_PROTOCOL_VERSION,
       registries,
       credentials,
-      parseCredentials: parseBrokeredCredentials,
+      parseCredentials: (text) => ownRegistry(parseBrokeredCredentials(text), credentials),
       validate: config.role === "agent" ? undefined : createValidation(this.#parts),
       queue: this.#queue,
       broker: broker === undefined ? undefined : {
@@ -256,6 +256,20 @@ class RunningDaemon implements Daemon {
       throw cannotListen(config, cause);
     }
   }
+}
+
+/**
+ * Credentials that a request brings are taken for the configured registry alone, when there is one: a broker server could
+ * otherwise have `${CR_PASSWORD}` sent to an address of its own.
+ *
+ * @throws {OutpostError} CREDENTIALS_INVALID for another registry.
+ */
+function ownRegistry(given: RegistryCredentials, own: RegistryCredentials | undefined): RegistryCredentials {
+  if (own === undefined || isSameRegistry(given, own)) return given;
+  throw new OutpostError("CREDENTIALS_INVALID", "Cannot use the request's credentials: they are for another registry", {
+    hint: "This process serves the registry of CR_BASE; for others run OUTPOST_ROLE=agent without CR_BASE.",
+    status: 403,
+  });
 }
 
 function createPreflight({ config, fetch, clock }: DaemonParts): Preflight {

@@ -56,6 +56,29 @@ export const REGISTRY_TYPES = {
   "oci": oci,
 } as const satisfies Record<RegistryType, Flavour>;
 
+/**
+ * Whether both credentials are for the same registry: same origin, scheme and port included, after each type's own rules
+ * for addresses. An `ecr` is told by its role and region, since these lead to its address. What cannot be used as an
+ * address is no registry.
+ */
+export function isSameRegistry(one: RegistryCredentials, other: RegistryCredentials): boolean {
+  const types = [resolveType(one.type), resolveType(other.type)];
+  if (types.includes("ecr")) {
+    return types[0] === types[1] && one.roleArn === other.roleArn && one.region === other.region;
+  }
+  const origin = originOf(one);
+  return origin !== undefined && origin === originOf(other);
+}
+
+function originOf(credentials: RegistryCredentials): string | undefined {
+  const type = resolveType(credentials.type);
+  try {
+    return type === undefined ? undefined : REGISTRY_TYPES[type].endpoint(credentials).origin;
+  } catch {
+    return undefined;
+  }
+}
+
 /** Settings that hold for all registries of the process. */
 export interface RegistryOptions {
   /** Authorities trusted beside the built-in ones, one PEM certificate each (`parseCertificates` of net/tls.ts). */
