@@ -18,9 +18,11 @@ export interface BrokeredRequest {
   readonly streamingId: string;
   /** UUID under which everybody logs this request. */
   readonly requestId: string;
+  /** The context of the connection that it is for, in lower case; undefined for the connection itself. */
+  readonly contextId: string | undefined;
 }
 
-const CONTEXT = /^\/ctx\/[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}(?=\/)/i;
+const CONTEXT = /^\/ctx\/([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})(?=\/)/i;
 
 /**
  * Reads the event's argument. `randomId` gives a request id when the server sent none.
@@ -33,6 +35,7 @@ export function readRequest(argument: unknown, randomId: () => string): Brokered
   if (typeof url !== "string" || typeof method !== "string" || !/^[A-Za-z]{1,32}$/.test(method)) return undefined;
   const headers = readHeaders(argument["headers"]);
   const requestId = headers["snyk-request-id"];
+  const contextId = CONTEXT.exec(url)?.[1] ?? headers["x-snyk-broker-context-id"];
   return {
     url: url.replace(CONTEXT, ""),
     method: method.toUpperCase(),
@@ -40,6 +43,7 @@ export function readRequest(argument: unknown, randomId: () => string): Brokered
     body: readBody(body),
     streamingId: streamingIdOf(argument),
     requestId: isUuid(requestId) ? requestId : randomId(),
+    contextId: contextId?.toLowerCase(),
   };
 }
 

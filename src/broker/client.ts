@@ -82,7 +82,7 @@ class Client implements BrokerClient {
       protocolVersion,
       rules,
       ruleVariables: new Substituter(options.variables),
-      requestVariables: new Substituter(options.requestVariables ?? options.variables),
+      requestVariables: requestVariables(options),
       substituteHeaders: options.substituteHeaders ?? true,
       substituteBodies: options.substituteBodies ?? true,
       removeForwarded: options.removeForwardedHeaders ?? false,
@@ -247,4 +247,22 @@ class Client implements BrokerClient {
         this.#onEvent({ kind: "frame", role: session.role, outcome: "ignored" });
     }
   }
+}
+
+/** One substituter for each context, so that each has its own turns through pools. */
+function requestVariables(options: BrokerClientOptions): (contextId: string | undefined) => Substituter | undefined {
+  const { variables, contextVariables } = options;
+  const lookup = options.requestVariables ?? variables;
+  const plain = new Substituter(lookup);
+  if (contextVariables === undefined) return () => plain;
+  const contexts = new Map<string, Substituter>();
+  return (contextId) => {
+    if (contextId === undefined) return plain;
+    if (contextVariables(contextId) === undefined) return undefined;
+    const known = contexts.get(contextId);
+    if (known !== undefined) return known;
+    const substituter = new Substituter((name) => contextVariables(contextId)?.(name));
+    contexts.set(contextId, substituter);
+    return substituter;
+  };
 }

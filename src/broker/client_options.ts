@@ -44,6 +44,11 @@ export interface BrokerClientOptions {
   readonly variables: VariableLookup;
   /** Values for `${VAR}` in headers and bodies of requests; by default {@link BrokerClientOptions.variables}. */
   readonly requestVariables?: VariableLookup | undefined;
+  /**
+   * Values for requests to a context of the connection; undefined for an unknown context. Without it every request means the
+   * connection itself.
+   */
+  readonly contextVariables?: ((contextId: string) => VariableLookup | undefined) | undefined;
   /** Metrics. */
   readonly onEvent?: BrokerEventSink | undefined;
   /** Roles to connect; both by default. */

@@ -19,18 +19,26 @@ export interface ClientIdentity {
   readonly protocolVersion: string;
 }
 
+/** Where the server takes streamed answers. */
+export type UploadPath = "/response-data" | "/hidden/brokers/response-data";
+
 /** The addresses at the broker server. None of them may be logged: each but `state` holds the token. */
 export class BrokerEndpoints {
   readonly #server: URL;
   readonly #token: string;
+  readonly #uploads: string;
 
-  /** @throws {ConfigError} when the server's URL is not http or https. */
-  constructor(serverUrl: string, token: string) {
+  /**
+   * @param uploads path under which streamed answers are taken: another one from clients with OAuth (§10).
+   * @throws {ConfigError} when the server's URL is not http or https.
+   */
+  constructor(serverUrl: string, token: string, uploads: UploadPath = "/response-data") {
     const url = URL.canParse(serverUrl) ? new URL(serverUrl) : undefined;
     if (url === undefined || !["http:", "https:"].includes(url.protocol)) {
       throw new ConfigError(["BROKER_SERVER_URL: it must be an http or https URL"]);
     }
     this.#server = url;
+    this.#uploads = uploads;
     this.#token = encodeURIComponent(token);
   }
 
@@ -52,7 +60,7 @@ export class BrokerEndpoints {
    */
   upload(streamingId: string, role: Role, serverId?: string): string {
     const base = `${this.#server.origin}${this.#server.pathname.replace(/\/+$/, "")}`;
-    return `${base}/response-data/${this.#token}/${encodeURIComponent(streamingId)}?${target(role, serverId)}`;
+    return `${base}${this.#uploads}/${this.#token}/${encodeURIComponent(streamingId)}?${target(role, serverId)}`;
   }
 
   /** The address that health checks show. */
@@ -94,9 +102,20 @@ export type ClientSettings = Partial<
   >
 >;
 
+/** What a universal client tells of a connection (§1.5). */
+export interface UniversalIdentity {
+  /** DEPLOYMENT_ID. */
+  readonly deploymentId: string | undefined;
+  /** The connection's type, `docker-hub` for instance. */
+  readonly supportedIntegrationType: string;
+}
+
 /** What {@link identifyMessage} tells about this client. */
 export interface ClientDescription {
-  readonly filters: RuleFile;
+  /** The accept rules; a universal client tells none. */
+  readonly filters: RuleFile | Readonly<Record<string, never>>;
+  /** What only a universal client tells. */
+  readonly universal?: UniversalIdentity | undefined;
   readonly preflightChecks: readonly PreflightCheck[];
   readonly settings: ClientSettings;
 }
@@ -105,7 +124,7 @@ export interface ClientDescription {
 export function identifyMessage(
   identity: ClientIdentity,
   role: Role,
-  { filters, preflightChecks, settings }: ClientDescription,
+  { filters, preflightChecks, settings, universal }: ClientDescription,
 ): Record<string, unknown> {
   return {
     token: identity.token,
@@ -132,6 +151,7 @@ export function identifyMessage(
       },
       filters,
       role,
+      ...universal,
     },
   };
 }

@@ -28,6 +28,8 @@ export interface DispatchInfo {
   readonly internal: boolean;
   /** Where variables were filled in: these values may be secrets and must not be echoed. */
   readonly substituted: Substituted;
+  /** The context of the connection that the request is for, if it is for one. */
+  readonly contextId: string | undefined;
 }
 
 /** Asks the agent: the in-process application, or an outbound fetch. Redirects are for the caller, not to be followed. */
@@ -44,8 +46,8 @@ export interface RelayOptions {
   readonly rules: () => AcceptRules;
   /** Fills in variables of origins and credentials in rules. */
   readonly ruleVariables: Substituter;
-  /** Fills in variables of headers and bodies of requests. */
-  readonly requestVariables: Substituter;
+  /** Fills in variables of headers and bodies of requests for a context; undefined when there is no such context. */
+  readonly requestVariables: (contextId: string | undefined) => Substituter | undefined;
   readonly substituteHeaders: boolean;
   readonly substituteBodies: boolean;
   readonly removeForwarded: boolean;
@@ -67,6 +69,8 @@ export interface RelayOptions {
 
 /** The server's text for a request that no rule accepts. */
 const BLOCKED = "[Websocket Flow][Blocked Request] Does not match any accept rule";
+
+const UNKNOWN_CONTEXT = "Cannot serve the request: the connection has no such context, or it lacks a variable";
 
 const NOTHING: Substituted = { headers: [], fields: [] };
 
@@ -197,8 +201,11 @@ export class Relay {
   }
 
   #prepare(brokered: BrokeredRequest, rule: AcceptRule, signal: AbortSignal): Prepared | Answer {
-    const { ruleVariables, requestVariables, protocolVersion, removeForwarded } = this.#options;
+    const { ruleVariables, protocolVersion, removeForwarded } = this.#options;
     const { substituteBodies, substituteHeaders } = this.#options;
+    const { contextId } = brokered;
+    const requestVariables = this.#options.requestVariables(contextId);
+    if (requestVariables === undefined) return errorAnswer(400, "REQUEST_INVALID", UNKNOWN_CONTEXT);
     const expand = (template: string): string => ruleVariables.expand(template);
     const target = resolveTarget(rule, brokered.url, expand);
     if (target.kind === "blocked") return blockedAnswer(brokered.url, BLOCKED);
@@ -228,7 +235,7 @@ export class Relay {
         signal,
         ...(body === undefined || ["GET", "HEAD"].includes(brokered.method) ? {} : { body }),
       });
-      return { request, info: { internal: target.internal, substituted } };
+      return { request, info: { internal: target.internal, substituted, contextId } };
     } catch {
       // A method that no client may send, or a header with CR, LF or NUL.
       return errorAnswer(
@@ -322,6 +329,7 @@ const UNREADABLE: BrokeredRequest = {
   body: undefined,
   streamingId: "",
   requestId: "",
+  contextId: undefined,
 };
 
 const FORM = "application/x-www-form-urlencoded";
