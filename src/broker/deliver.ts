@@ -5,7 +5,7 @@
  * @module
  */
 import { OutpostError } from "../core/errors.ts";
-import type { ByteStream, Clock } from "../core/ports.ts";
+import type { ByteStream } from "../core/ports.ts";
 import { concatBytes } from "../lib/bytes.ts";
 import { type Answer, errorAnswer } from "./answer.ts";
 import type { BrokerSession } from "./session.ts";
@@ -54,6 +54,8 @@ export async function acknowledgeAnswer(answer: Answer, options: AcknowledgeOpti
   const collected = await collect(answer, budget, maxBytes);
   try {
     const { status, headers, errorType } = collected.answer;
+    // What waits here is still counted by the budget; what the websocket holds is not.
+    await session.drained();
     const sent = session.acknowledge(id, {
       status,
       headers: { ...headers, "snyk-request-id": requestId, "x-broker-ws-response": "true" },
@@ -123,11 +125,6 @@ function decodeText(chunks: readonly Uint8Array<ArrayBuffer>[]): string | undefi
   }
 }
 
-/** Bytes that may wait in the websocket before the agent's answer has to. */
-const CHUNK_HIGH_WATER = 1024 * 1024;
-/** How often a full websocket is looked at again, in milliseconds: it has no event for "drained". */
-const CHUNK_POLL_MS = 20;
-
 /**
  * Sends the answer as `chunk` events.
  *
@@ -136,19 +133,19 @@ const CHUNK_POLL_MS = 20;
  */
 export async function sendChunks(
   answer: Answer,
-  options: { readonly session: BrokerSession; readonly streamingId: string; readonly clock: Clock },
+  options: { readonly session: BrokerSession; readonly streamingId: string },
 ): Promise<number> {
-  const { session, streamingId, clock } = options;
+  const { session, streamingId } = options;
   const { status, headers } = answer;
   let bytes = 0;
+  await session.drained();
   if (!session.emit("chunk", streamingId, "", false, { status, headers })) throw lost();
   for await (const chunk of bodyChunks(answer)) {
-    while (session.open && session.bufferedBytes > CHUNK_HIGH_WATER) {
-      await clock.sleep(CHUNK_POLL_MS, session.signal).catch(() => {});
-    }
+    await session.drained();
     if (!session.emit("chunk", streamingId, chunk, false)) throw lost();
     bytes += chunk.length;
   }
+  await session.drained();
   if (!session.emit("chunk", streamingId, "", true)) throw lost();
   return bytes;
 }

@@ -29,7 +29,7 @@ export interface DispatchInfo {
   /** Where variables were filled in: these values may be secrets and must not be echoed. */
   readonly substituted: Substituted;
   /** The context of the connection that the request is for, if it is for one. */
-  readonly contextId: string | undefined;
+  readonly contextId?: string | undefined;
 }
 
 /** Asks the agent: the in-process application, or an outbound fetch. Redirects are for the caller, not to be followed. */
@@ -235,7 +235,10 @@ export class Relay {
         signal,
         ...(body === undefined || ["GET", "HEAD"].includes(brokered.method) ? {} : { body }),
       });
-      return { request, info: { internal: target.internal, substituted, contextId } };
+      return {
+        request,
+        info: { internal: target.internal, substituted, ...(contextId === undefined ? {} : { contextId }) },
+      };
     } catch {
       // A method that no client may send, or a header with CR, LF or NUL.
       return errorAnswer(
@@ -282,7 +285,7 @@ export class Relay {
       const maxBytes = this.#options.maxResponseBytes;
       return acknowledgeAnswer(answer, { session, id: ackId ?? 0, requestId, budget: this.#budget, maxBytes });
     }
-    if (path === "chunk") return sendChunks(answer, { session, streamingId, clock: this.#options.clock });
+    if (path === "chunk") return sendChunks(answer, { session, streamingId });
     const requestHeaders = request.headers;
     const { signal } = this.#life;
     const { role, serverId } = session;

@@ -13,6 +13,9 @@ import type { BrokerEventSink, Role, SessionEndReason } from "./events.ts";
 /** The part of a WebSocket that we use. */
 export type WebSocketLike = Pick<WebSocket, "readyState" | "bufferedAmount" | "send" | "close" | "addEventListener">;
 
+/** How often a full websocket is looked at again, in milliseconds: it has no event for "drained". */
+const DRAIN_POLL_MS = 20;
+
 /** How a session ended. */
 export interface SessionEnd {
   readonly reason: SessionEndReason;
@@ -75,6 +78,7 @@ export class BrokerSession {
   #openedAt: number | undefined;
   #heardAt = 0;
   #silenceMs = 0;
+  #pongedAt = -Infinity;
   #pong: { readonly value: string; readonly done: () => void } | undefined;
   #capabilities: ReadonlySet<string> = new Set();
   #failure: string | undefined;
@@ -141,18 +145,27 @@ export class BrokerSession {
     this.#end("closed-by-us");
   }
 
-  /** Sends an event; returns false when the session is over. */
-  emit(name: string, ...args: readonly unknown[]): boolean {
-    return this.open && this.#send({ kind: "event", name, args });
+  /** Resolves when the websocket has room for another frame, or the session is over. */
+  async drained(): Promise<void> {
+    while (this.open && this.bufferedBytes > LIMITS.brokerSendBufferBytes) await this.#sleep(DRAIN_POLL_MS);
   }
 
-  /** Answers an event that asked for an acknowledgement; returns false when the session is over. */
+  /** Sends an event; returns false when the session is over, or the peer does not read ({@link drained}). */
+  emit(name: string, ...args: readonly unknown[]): boolean {
+    return this.#room() && this.#send({ kind: "event", name, args });
+  }
+
+  /** Answers an event that asked for an acknowledgement; returns false as {@link emit} does. */
   acknowledge(id: number, answer: unknown): boolean {
-    return this.open && this.#send({ kind: "ack", id, args: [answer] });
+    return this.#room() && this.#send({ kind: "ack", id, args: [answer] });
+  }
+
+  #room(): boolean {
+    return this.open && this.bufferedBytes <= LIMITS.brokerSendBufferBytes;
   }
 
   /**
-   * Sends an event and waits for its acknowledgement, without a time limit of its own.
+   * Sends an event, once there is room for it, and waits for its acknowledgement, without a time limit of its own.
    *
    * @throws {OutpostError} BROKER_DISCONNECTED when the session is over or ends first; the signal's reason when it aborts.
    */
@@ -164,6 +177,7 @@ export class BrokerSession {
     signal.addEventListener("abort", abort, { once: true });
     this.#acks.set(id, { resolve, reject });
     try {
+      if (!this.#room()) await Promise.race([this.drained(), promise]);
       if (!this.open || !this.#send({ kind: "event", name, args: [argument], id })) throw disconnected();
       return await promise;
     } finally {
@@ -207,9 +221,7 @@ export class BrokerSession {
   #handle(frame: Exclude<SendableFrame, { readonly kind: "open" }>): void {
     switch (frame.kind) {
       case "ping":
-        this.#heardAt = this.#options.clock.now();
-        this.#send({ kind: "pong", data: frame.data });
-        return;
+        return this.#answerPing(frame.data);
       case "primus-pong":
         if (this.#pong?.value === frame.value) this.#pong.done();
         return;
@@ -226,6 +238,15 @@ export class BrokerSession {
       case "primus-ping":
         return;
     }
+  }
+
+  /** A peer that asks without reading the answers gets few of them, and none that is larger than a ping has to be. */
+  #answerPing(data: string): void {
+    if (data.length > LIMITS.brokerPingChars) return this.#skip("malformed", "A ping larger than brokerPingChars");
+    const now = this.#heardAt = this.#options.clock.now();
+    if (this.bufferedBytes > 0 && now - this.#pongedAt < LIMITS.brokerPongEveryMs) return;
+    this.#pongedAt = now;
+    this.#send({ kind: "pong", data });
   }
 
   #event(name: string, args: readonly unknown[], id: number | undefined): void {

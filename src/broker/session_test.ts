@@ -212,6 +212,58 @@ describe("BrokerSession", () => {
     session.close();
   });
 
+  it("§1.1 sends back no ping that is larger than one has to be", () => {
+    const { socket, events, session } = bench();
+    socket.accept();
+    socket.receive({ kind: "ping", data: "x".repeat(LIMITS.brokerPingChars) });
+    socket.receive({ kind: "ping", data: "x".repeat(LIMITS.brokerPingChars + 1) });
+    expect(socket.sentOf("pong").map(({ data }) => data.length)).toEqual([LIMITS.brokerPingChars]);
+    expect(events.at(-1)).toEqual({ kind: "frame", role: "primary", outcome: "malformed" });
+    session.close();
+  });
+
+  it("answers few pings of a peer that does not read", async () => {
+    const { clock, socket, session } = bench();
+    socket.accept();
+    socket.bufferedAmount = 1;
+    for (let n = 0; n < 100; n++) socket.receive({ kind: "ping", data: "" });
+    expect(socket.sentOf("pong")).toHaveLength(1);
+    await clock.advance(LIMITS.brokerPongEveryMs);
+    for (let n = 0; n < 100; n++) socket.receive({ kind: "ping", data: "" });
+    expect(socket.sentOf("pong")).toHaveLength(2);
+    socket.bufferedAmount = 0;
+    for (let n = 0; n < 100; n++) socket.receive({ kind: "ping", data: "" });
+    expect(socket.sentOf("pong")).toHaveLength(102);
+    session.close();
+  });
+
+  it("puts nothing more into a websocket whose peer does not read, and goes on when it does", async () => {
+    const { clock, socket, session } = bench();
+    socket.accept();
+    socket.bufferedAmount = LIMITS.brokerSendBufferBytes + 1;
+    expect([session.emit("a"), session.acknowledge(1, "b")]).toEqual([false, false]);
+    const waiting = session.request("c", 1, signal());
+    const patience = new AbortController();
+    const abandoned = session.request("d", 1, patience.signal);
+    await clock.advance(5_000);
+    expect(socket.sentOf("event")).toHaveLength(1);
+    patience.abort(new Error("enough"));
+    await expect(abandoned).rejects.toThrow("enough");
+    socket.bufferedAmount = LIMITS.brokerSendBufferBytes;
+    await clock.advance(100);
+    expect([session.emit("a"), session.acknowledge(1, "b")]).toEqual([true, true]);
+    expect(socket.sentOf("event").map(({ name }) => name)).toEqual(["identify", "c", "a"]);
+    socket.receive({ kind: "ack", id: 1, args: ["ok"] });
+    expect(await waiting).toEqual(["ok"]);
+    socket.bufferedAmount = LIMITS.brokerSendBufferBytes + 1;
+    const lost = expect(session.request("e", 1, signal())).rejects.toMatchObject({ code: "BROKER_DISCONNECTED" });
+    await clock.advance(100);
+    session.close();
+    await lost;
+    await clock.advance(100);
+    expect(clock.pending).toBe(0);
+  });
+
   it("does not let the server's times switch the watchdog off or make it spin", async () => {
     const made = bench();
     made.socket.readyState = WebSocket.OPEN;

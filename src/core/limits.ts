@@ -75,11 +75,31 @@ export const LIMITS = {
   osReleaseChars: 256,
   /** Index entries of one rpm header, as rpm itself bounds them. */
   rpmHeaderEntries: 50_000,
+  /** One header blob of an rpm database: those of kernels and documentation with 100,000 files have about 10 MiB. */
+  rpmHeaderBytes: 32 * MiB,
+  /** Chisel's manifest without its compression: Ubuntu's largest has a line for each of 100,000 paths. */
+  chiselManifestBytes: 64 * MiB,
   /** A CREATE TABLE statement that is parsed; rpm's has 80 characters. Unclosed quotes make the cost quadratic. */
   sqliteSchemaChars: 8 * KiB,
   /** Content-set names in the purls of all packages together: a long list times many packages must not fill memory. */
   purlRepositoryChars: 32 * MiB,
 
+  /** Bytes unpacked inside the archives of one layer (jars in jars): as much work as the largest layer itself. */
+  layerUnpackedBytes: 16 * GiB,
+  /** Levels of archives inside an archive that are read, whatever is asked for: each holds a decoder in memory. */
+  archiveDepth: 16,
+  /** Entries of one zip archive, those of archives inside it included; the largest application servers have 200,000. */
+  zipEntries: 1_000_000,
+  /** Entries of one zip archive that anything is kept of: pom.properties and jars, those of archives inside it included. */
+  zipKeptEntries: 20_000,
+  /** Characters of names and coordinates that are kept of one zip archive. */
+  zipKeptChars: 4 * MiB,
+  /** Most that archives inside a file may expand to, per byte of the file; real jars expand tenfold with all levels. */
+  archiveExpansionRatio: 100,
+  /** What they may expand to however small the file is: it is unpacked in one go, so it also bounds a pause. */
+  archiveExpansionFloorBytes: 16 * MiB,
+  /** A pom.properties; real ones have 100 bytes. */
+  pomPropertiesBytes: 64 * KiB,
   /** All wanted files of one image together, so that many small ones cannot add up past memory. */
   keptBytes: 96 * MiB,
   /** Members of an outer archive (docker save, OCI archive). */
@@ -98,7 +118,7 @@ export const LIMITS = {
   /** Values in a frame: a flat 21 MiB array of `[]` would cost hundreds of megabytes; real frames hold dozens. */
   jsonValues: 100_000,
   /** Brokered requests served at once; above it the caller gets 503 instead of our memory. */
-  brokerRequestsInFlight: 64,
+  brokerRequestsInFlight: 128,
   /** Time to the agent's answer: the server forgets the caller after an hour, so a later one helps nobody. */
   brokerAnswerTimeoutMs: 60 * 60_000,
   /** Refusals (503) waiting to be sent; each is one streaming id. Beyond it a request is only logged. */
@@ -121,6 +141,12 @@ export const LIMITS = {
   /** Bounds for the server's engine.io times, so that neither 0 nor 1e300 disables the watchdog. */
   brokerHeartbeatMinMs: 1_000,
   brokerHeartbeatMaxMs: 300_000,
+  /** Bytes that may wait in a websocket whose peer does not read before nothing more is put there. */
+  brokerSendBufferBytes: 1 * MiB,
+  /** Characters of an engine.io ping that are sent back: the protocol's own is `probe`, an echo must not be a mirror. */
+  brokerPingChars: 128,
+  /** Least time between two answers to engine.io's pings while the peer does not read them. */
+  brokerPongEveryMs: 1_000,
   /** Accept rules of one file, and characters of a pattern or of a value that is matched against one. */
   brokerRules: 2_000,
   brokerPatternChars: 4_096,
@@ -145,6 +171,29 @@ export const LIMITS = {
   brokerDispatcherRetryMaxMs: 20 * 60_000,
   /** Its answer has a few hundred bytes. */
   brokerDispatcherBytes: 64 * KiB,
+  /** One request to Snyk's API: an access token, the connections of a deployment, a renewal. */
+  brokerApiTimeoutMs: 15_000,
+  /** Its answer: a deployment of a hundred connections has some 200 KiB. */
+  brokerApiBytes: 4 * MiB,
+  /** Connections of one deployment, and contexts of one of them: two sockets each, and memory by their number. */
+  brokerConnections: 100,
+  brokerContexts: 1_000,
+  /** An access token is renewed this long before it expires (the reference's), and taken for this long when it does not say. */
+  brokerTokenMarginMs: 60_000,
+  brokerTokenLifetimeMs: 10 * 60_000,
+  /** Longest time for which a token's own word is taken: a timer of days proves nothing. */
+  brokerTokenLifetimeMaxMs: 24 * 60 * 60_000,
+  /** Waits before another attempt at a token or at the list of connections. */
+  brokerApiRetryMinMs: 1_000,
+  brokerApiRetryMaxMs: 60_000,
+  /** How often the connections are read again while none is open (the reference's). */
+  brokerConnectionsPollMs: 60_000,
+  /** Each socket's authorization is renewed this often (AUTH_EXPIRATION_OVERRIDE); the server closes it after 65 minutes. */
+  brokerRenewalMs: 10 * 60_000,
+  /** Failed renewals in a row after which it is an error; the reference ends its process. */
+  brokerRenewalFailures: 3,
+  /** Requests of a connection that was taken away may finish for so long. */
+  brokerConnectionDrainMs: 30_000,
   /** The server drops a socket from which no message came for 35 s. */
   brokerPingIntervalMs: 25_000,
   /** Wait for a Primus pong. */
