@@ -26,6 +26,7 @@ export function viewOf(
     filesIn: (directory) => kept.filter((file) => file.path.startsWith(directory)),
     files: () => kept,
     linkedPaths: () => undefined,
+    extracted: () => [],
     problems: [],
   };
 }

@@ -5,11 +5,14 @@
  */
 import type { Digest } from "./digest.ts";
 import type {
+  AnalysisOptions,
   AttestationStatement,
+  ExtractedFile,
   ImageConfig,
   ImageDigests,
   ImageFile,
   ImageManifest,
+  JsonValue,
   LayerFacts,
   OsAnalysis,
   Platform,
@@ -164,6 +167,8 @@ export interface RegistryCredentials {
   readonly base: string;
   readonly username?: string;
   readonly password?: string;
+  /** A token of the vendor's own API, where lists need another one than pulls (CR_TOKEN). */
+  readonly token?: string;
   readonly roleArn?: string;
   readonly region?: string;
   readonly externalId?: string;
@@ -182,8 +187,65 @@ export interface FilePattern {
   readonly directories?: readonly string[];
   /** File names wanted in any directory. */
   readonly names?: readonly string[];
+  /** Ends of file names, with their dot: `.jar`. Empty means names without one (a dot in front is none: `.bashrc`). */
+  readonly extensions?: readonly string[];
+  /** Ends of paths, whatever stands before them: `node` is in `bin/node` and in `addon.node`. */
+  readonly suffixes?: readonly string[];
+  /** None of all these where the directory, written `/a/b`, begins with one of these texts: `/etc` leaves out `/etcd` too. */
+  readonly notFrom?: readonly string[];
+  /** None where the directory, written `/a/b`, contains one of these texts. */
+  readonly notWithin?: readonly string[];
   /** Largest file that is read. */
   readonly maxBytes: number;
+}
+
+/**
+ * Reads files while their layer streams by, so that nothing of them is kept but what it answers. Its facts are stored
+ * with the layer's, and hard links share them: they follow from the bytes of the file alone, never from its path.
+ */
+export interface FileExtractor {
+  /** Under which name its facts are kept: {@link ImageView.extracted}. */
+  readonly name: string;
+  /** Changes whenever the same bytes would give other facts; options that matter to it are part of it. */
+  readonly version: string;
+  /** Files that it reads. Empty files are never read. */
+  readonly pattern: FilePattern;
+  /** Bytes (at most 16) with which a file has to begin; others are passed over. */
+  readonly magic?: Uint8Array | undefined;
+  /** Begins a file. */
+  open(file: { readonly size: number }, context: ExtractorContext): FileReader;
+}
+
+/** One file on its way through an extractor. Nothing in it may wait: it stands in the middle of a layer's stream. */
+export interface FileReader {
+  /**
+   * Takes the next bytes, from the first on. They are valid during the call only.
+   *
+   * @returns False when no more are needed; `end` follows at the end of the file all the same.
+   */
+  data(bytes: Uint8Array): boolean;
+  /** The facts, once the file is complete; undefined when there is nothing to keep. Never throws because of the bytes. */
+  end(): JsonValue | undefined;
+  /** Releases what `open` took. Called once, after `end`, or without it when the layer cannot be read to its end. */
+  close(): void;
+}
+
+/** What an extractor works with. */
+export interface ExtractorContext {
+  readonly inflater: SyncInflaterFactory;
+  /**
+   * To be asked before bytes that were unpacked inside a file are looked at. False when the layer has used up what it may
+   * unpack (LIMITS.layerUnpackedBytes): the reader then stops and says so in its facts.
+   */
+  spend(bytes: number): boolean;
+}
+
+/** What extraction is to keep of layers: makes an engine, see layers/engine.ts. */
+export interface WantedFiles {
+  readonly patterns: readonly FilePattern[];
+  readonly extractors: readonly FileExtractor[];
+  /** Changes with any of the two: facts of another version are not reused. */
+  readonly version: string;
 }
 
 /** The merged view of an image's layers (layers/assemble.ts), bottom to top by the OCI rules. */
@@ -194,6 +256,11 @@ export interface ImageView {
   filesIn(directory: string): readonly ImageFile[];
   /** All kept files, sorted by path. */
   files(): Iterable<ImageFile>;
+  /**
+   * What the extractor of that name made of files, in the order in which snyk-docker-plugin meets them: top layer first,
+   * tar order within a layer.
+   */
+  extracted(extractor: string): readonly ExtractedFile[];
   /**
    * Where links led to that were asked for so far, when the extractor did not keep what is there: the layers have to be
    * read once more with these files wanted too. Undefined when there is nothing of the kind.
@@ -247,6 +314,14 @@ export interface Inflater {
 /** Makes an {@link Inflater}. `emit` gets the output in order; the bytes are valid during the call only. */
 export type InflaterFactory = (emit: (bytes: Uint8Array) => void) => Inflater;
 
+/** An {@link Inflater} that decodes at once. Several may be open at the same time. */
+export interface SyncInflater extends Inflater {
+  push(input: Uint8Array): number;
+}
+
+/** Makes a {@link SyncInflater}, as {@link InflaterFactory} does. */
+export type SyncInflaterFactory = (emit: (bytes: Uint8Array) => void) => SyncInflater;
+
 /** What the scan pipeline gives to a result format. */
 export interface ScanInput {
   /** `name`, `name:tag` or `name@digest` under which the image is reported. */
@@ -259,7 +334,50 @@ export interface ScanInput {
   readonly layers: readonly LayerFacts[];
   readonly view: ImageView;
   readonly os: OsAnalysis;
+  /** Absent when applications were not looked for. */
+  readonly apps?: AppAnalysis | undefined;
   readonly attestations: readonly AttestationStatement[];
+}
+
+/** What application analyzers get (analyzers/app_analyzer.ts). */
+export interface AppInput {
+  readonly view: ImageView;
+  readonly os: OsAnalysis;
+  /** As {@link ScanInput.imageName}. */
+  readonly imageName: string;
+  readonly options: AnalysisOptions;
+  /** Takes what could not be read while the rest went on. */
+  readonly report: (problem: Problem) => void;
+  readonly signal: AbortSignal;
+}
+
+/** One application that an analyzer found: becomes one {@link ScanResult} after that of the operating system. */
+export interface AppResult {
+  /** Ecosystem, as Snyk names it: `npm`, `maven`, `gomodules`, … */
+  readonly type: string;
+  /** Path that names the application; absolute, as the plugin writes it. */
+  readonly targetFile: string;
+  /** Its own facts, in the plugin's order; those that every result has are added to them (results/snyk.ts). */
+  readonly facts: readonly ScanFact[];
+  /** Files that it was read from: they say which layer brought it, and which apk package owns it. */
+  readonly evidence: readonly Evidence[];
+}
+
+/** A file that a result, or the named package of a result, was read from. */
+export interface Evidence {
+  /** Relative to the root, without a leading slash. */
+  readonly path: string;
+  readonly name?: string;
+  readonly version?: string;
+}
+
+/** What the application analyzers found in an image. */
+export interface AppAnalysis {
+  /** In the plugin's order. */
+  readonly results: readonly AppResult[];
+  /** Facts about the image itself: they stand in the operating system's result, behind its graph. */
+  readonly imageFacts: readonly ScanFact[];
+  readonly problems: readonly Problem[];
 }
 
 /** A Snyk ScanResult (scan-semantics §1), JSON-ready. */

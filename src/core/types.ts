@@ -97,6 +97,12 @@ export interface Problem {
   readonly message: string;
 }
 
+/** What JSON can write. */
+export type JsonValue = string | number | boolean | null | readonly JsonValue[] | { readonly [key: string]: JsonValue };
+
+/** What extractors made of a file, by the extractor's name. */
+export type FileFacts = Readonly<Record<string, JsonValue>>;
+
 /** What the extractor keeps of one tar entry. Paths are relative to the root, without a leading slash, `/`-separated. */
 export type LayerEntry =
   /** A regular file that somebody wants. `content` is complete. */
@@ -106,13 +112,25 @@ export type LayerEntry =
     readonly size: number;
     readonly mode: number;
     readonly content: Uint8Array;
+    readonly facts?: FileFacts;
+  }
+  /** A regular file that was read as it streamed by: only what extractors made of it is kept. */
+  | {
+    readonly kind: "extracted";
+    readonly path: string;
+    readonly size: number;
+    readonly mode: number;
+    readonly facts: FileFacts;
   }
   /** A regular file that is wanted, but over its limit: known to exist, not read. */
   | { readonly kind: "oversize"; readonly path: string; readonly size: number; readonly limit: number }
   /** A symbolic link; `target` as stored. */
   | { readonly kind: "symlink"; readonly path: string; readonly target: string }
-  /** A hard link that is wanted and whose target was not found in its own layer. */
-  | { readonly kind: "hardlink"; readonly path: string; readonly target: string }
+  /**
+   * A hard link that is wanted and whose target was not found in its own layer. `optional` says that whoever wants the
+   * link looks at its target too, and that only facts are wanted: where nothing is known of the target, nothing is missing.
+   */
+  | { readonly kind: "hardlink"; readonly path: string; readonly target: string; readonly optional?: boolean }
   /** `.wh.<name>`: hides `path` and everything below it in lower layers. */
   | { readonly kind: "whiteout"; readonly path: string }
   /** `.wh..wh..opq`: hides everything below directory `path` in lower layers. */
@@ -157,6 +175,30 @@ export interface ImageFile {
   readonly layer: number;
   /** Place among the entries of its layer, in tar order: decides which of two databases of one layer comes first. */
   readonly position?: number;
+}
+
+/** What one extractor made of one file of the merged image. */
+export interface ExtractedFile {
+  /** Relative to the root, without a leading slash. */
+  readonly path: string;
+  readonly size: number;
+  /** Index of the layer that brought it, 0 = bottom. */
+  readonly layer: number;
+  readonly data: JsonValue;
+}
+
+/** What of an image is looked at, by the names of Snyk's plugin (scan-semantics §8). */
+export interface AnalysisOptions {
+  /** No application results. */
+  readonly excludeAppVulns?: boolean | undefined;
+  /** No npm results of node_modules directories without a lock file. */
+  readonly excludeNodeModules?: boolean | undefined;
+  /** Levels of archives inside an archive in which jars are looked for. @default 1 */
+  readonly nestedJarsDepth?: number | undefined;
+  /** Also jars below /usr/lib. */
+  readonly includeSystemJars?: boolean | undefined;
+  /** Also the paths of applications' source files. */
+  readonly collectApplicationFiles?: boolean | undefined;
 }
 
 /** Operating system of an image, as Snyk names it: `debian`/`12`, `alpine`/`3.20.1`, `unknown`/`0.0`. */

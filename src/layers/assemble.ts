@@ -17,8 +17,8 @@
  */
 import { LIMITS } from "../core/limits.ts";
 import type { FilePattern, ImageView } from "../core/ports.ts";
-import type { ImageFile, LayerEntry, LayerFacts, Problem } from "../core/types.ts";
-import { type Content, type PathNode, PathTree } from "./path_tree.ts";
+import type { ExtractedFile, ImageFile, LayerEntry, LayerFacts, Problem } from "../core/types.ts";
+import { type Content, type PathNode, PathTree, type Place } from "./path_tree.ts";
 
 type HardLink = Extract<LayerEntry, { readonly kind: "hardlink" }>;
 
@@ -48,11 +48,13 @@ function applyLayer(tree: PathTree, layer: LayerFacts, index: number): void {
   for (const [position, entry] of layer.entries.entries()) {
     switch (entry.kind) {
       case "file":
+      case "extracted":
         tree.put(entry.path, { layer: index, position }, {
           kind: "file",
           size: entry.size,
           mode: entry.mode,
-          bytes: entry.content,
+          bytes: entry.kind === "file" ? entry.content : undefined,
+          facts: entry.facts,
         });
         break;
       case "oversize":
@@ -62,10 +64,16 @@ function applyLayer(tree: PathTree, layer: LayerFacts, index: number): void {
         tree.put(entry.path, { layer: index, position }, { kind: "symlink", target: entry.target });
         break;
       case "hardlink":
-        tree.put(entry.path, { layer: index, position }, contentOf(tree, entry) ?? links.get(entry) ?? noTarget(entry));
+        putLink(tree, entry, { layer: index, position }, links.get(entry));
         break;
     }
   }
+}
+
+function putLink(tree: PathTree, link: HardLink, place: Place, lower: Content | undefined): void {
+  const content = contentOf(tree, link) ?? lower;
+  if (content === undefined && link.optional === true) tree.remove(link.path);
+  else tree.put(link.path, place, content ?? noTarget(link));
 }
 
 /**
@@ -113,6 +121,8 @@ class MergedView implements ImageView {
   readonly #tree: PathTree;
   /** Sorted by path. */
   readonly #files: readonly ImageFile[];
+  /** Files of which extractors made something, newest layer first. */
+  readonly #withFacts: PathNode[] = [];
   readonly #byNode = new Map<PathNode, ImageFile>();
   readonly #reported = new Set<PathNode>();
   readonly #sought: ReadonlySet<string>;
@@ -125,12 +135,15 @@ class MergedView implements ImageView {
     for (const node of tree.contents()) {
       const { content, path, place } = node;
       if (content?.kind === "file") {
+        if (content.facts !== undefined) this.#withFacts.push(node);
+        if (content.bytes === undefined) continue;
         this.#byNode.set(node, { path, content: content.bytes, mode: content.mode, ...place });
       } else if (content?.kind === "missing") {
         this.problems.push({ code: content.code, subject: path, message: content.message });
       }
     }
     this.#files = [...this.#byNode.values()].sort((a, b) => compare(a.path, b.path));
+    this.#withFacts.sort(({ place: a }, { place: b }) => b.layer - a.layer || a.position - b.position);
     this.problems.sort((a, b) => compare(a.subject, b.subject));
   }
 
@@ -168,6 +181,15 @@ class MergedView implements ImageView {
 
   files(): Iterable<ImageFile> {
     return this.#files;
+  }
+
+  extracted(extractor: string): readonly ExtractedFile[] {
+    return this.#withFacts.flatMap(({ path, content, place }) => {
+      const data = content?.kind === "file" ? content.facts?.[extractor] : undefined;
+      return content?.kind !== "file" || data === undefined
+        ? []
+        : [{ path, size: content.size, layer: place.layer, data }];
+    });
   }
 
   /** Index of the first file whose path is not before `path`. */

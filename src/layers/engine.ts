@@ -3,19 +3,31 @@
  *
  * @module
  */
-import type { EventLoop, FilePattern, InflaterFactory, LayerEngine } from "../core/ports.ts";
+import type {
+  EventLoop,
+  FileExtractor,
+  FilePattern,
+  InflaterFactory,
+  LayerEngine,
+  SyncInflaterFactory,
+} from "../core/ports.ts";
 import { assembleLayers } from "./assemble.ts";
 import { extractLayer, type ExtractorOptions, type LayerLimits } from "./extract.ts";
-import { compilePatterns } from "./matcher.ts";
+import { compileExtractors, compilePatterns } from "./matcher.ts";
 
 /** Changes whenever the same layer and patterns would give other facts. */
-const EXTRACTOR_VERSION = 1;
+const EXTRACTOR_VERSION = 2;
 
 /** Options of {@link createLayerEngine}. */
 export interface LayerEngineOptions {
   /** Files that are read. */
   readonly patterns: readonly FilePattern[];
-  /** Version of `patterns`: facts that were made with another one are not reused. */
+  /** What reads files while they stream by, and decodes DEFLATE inside of them. @default nothing does */
+  readonly extraction?: {
+    readonly extractors: readonly FileExtractor[];
+    readonly inflater: SyncInflaterFactory;
+  } | undefined;
+  /** Version of `patterns` and extractors: facts that were made with another one are not reused. */
   readonly version: string;
   /** Decodes DEFLATE. @default node:zlib */
   readonly inflater?: InflaterFactory | undefined;
@@ -28,9 +40,11 @@ export interface LayerEngineOptions {
 /** Makes the engine for one table of wanted files. It holds no state: calls may run at the same time. */
 export function createLayerEngine(options: LayerEngineOptions): LayerEngine {
   const version = `${EXTRACTOR_VERSION}+${options.version}`;
+  const { extraction } = options;
   const extractor = {
     version,
     matcher: compilePatterns(options.patterns),
+    extraction: extraction && { ...extraction, matcher: compileExtractors(extraction.extractors) },
     inflater: options.inflater,
     limits: options.limits,
     eventLoop: options.eventLoop,

@@ -12,11 +12,12 @@ import type { LayerFacts } from "../core/types.ts";
 import { type ByteSource, openByteSource } from "./byte_source.ts";
 import { type DecompressionLimits, Decompressor } from "./decompress.ts";
 import { layerFail, nameLayer } from "./fail.ts";
-import { type CollectorLimits, FactsCollector } from "./facts_collector.ts";
+import { type CollectorLimits, type CollectorOptions, FactsCollector } from "./facts_collector.ts";
 import type { PathMatcher } from "./matcher.ts";
 import { Pacer } from "./pacer.ts";
 import { TarParser } from "./tar.ts";
 import { ContentVerifier } from "./verify.ts";
+import type { Want } from "./want.ts";
 
 /** The bounds on a layer, see core/limits.ts. */
 export interface LayerLimits extends DecompressionLimits, CollectorLimits {
@@ -29,6 +30,8 @@ export interface ExtractorOptions {
   /** Version of extractor and wanted-files table, for {@link LayerFacts.extractor}. */
   readonly version: string;
   readonly matcher: PathMatcher;
+  /** What is made of files while they stream by, see {@link CollectorOptions.extraction}. */
+  readonly extraction?: CollectorOptions["extraction"];
   /** Decodes DEFLATE. @default node:zlib */
   readonly inflater?: InflaterFactory | undefined;
   /** @default LIMITS */
@@ -75,15 +78,15 @@ class LayerPass {
   #digest: Digest | undefined;
   #diffId: Digest | undefined;
 
-  constructor(handle: LayerHandle, extractor: ExtractorOptions, linkTargets: ReadonlyMap<string, number>) {
-    const { matcher, inflater, limits = LIMITS, version, eventLoop } = extractor;
+  constructor(handle: LayerHandle, extractor: ExtractorOptions, linkTargets: ReadonlyMap<string, Want>) {
+    const { matcher, extraction, inflater, limits = LIMITS, version, eventLoop } = extractor;
     const fail = layerFail(handle.name);
     this.#handle = handle;
     this.#version = version;
     this.#pacer = new Pacer(eventLoop);
     this.#stored = new ContentVerifier({ what: "stored bytes", digest: handle.digest, size: handle.size, fail });
     this.#tarVerifier = new ContentVerifier({ what: "uncompressed bytes", digest: handle.diffId, fail });
-    this.collector = new FactsCollector({ matcher, layer: handle.name, limits, fail, linkTargets });
+    this.collector = new FactsCollector({ matcher, extraction, layer: handle.name, limits, fail, linkTargets });
     this.#tar = new TarParser({ sink: this.collector, fail, limits });
     const emit = (bytes: Uint8Array): void => this.#onTar(bytes);
     this.#decompressor = new Decompressor({ emit, fail, inflater, limits });
@@ -94,6 +97,7 @@ class LayerPass {
     try {
       await this.#readAll(source, options);
     } finally {
+      this.collector.close();
       this.#decompressor.close();
       await source.close();
     }

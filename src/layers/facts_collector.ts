@@ -3,12 +3,15 @@
  *
  * @module
  */
+import type { ExtractorContext, SyncInflaterFactory } from "../core/ports.ts";
 import type { LayerEntry, Problem } from "../core/types.ts";
 import { hasPath, PathHashes } from "../lib/path_hash.ts";
+import { ExtractorRun } from "./extractor_run.ts";
 import type { Fail } from "./fail.ts";
-import type { PathMatcher } from "./matcher.ts";
+import type { ExtractorMatcher, PathMatcher } from "./matcher.ts";
 import type { TarHeader, TarSink } from "./tar.ts";
 import { cleanPath } from "./tar_path.ts";
+import { entryOf, fileOf, NOTHING, type ReadFile, union, type Want } from "./want.ts";
 
 /** The bounds that apply here, see core/limits.ts. */
 export interface CollectorLimits {
@@ -17,21 +20,24 @@ export interface CollectorLimits {
   readonly layerLinkBytes: number;
   readonly layerProblems: number;
   readonly linkHops: number;
+  readonly layerUnpackedBytes: number;
 }
 
 /** Options of {@link FactsCollector}. */
 export interface CollectorOptions {
   readonly matcher: PathMatcher;
+  /** With the decoder that they unpack with. Absent when files are only kept whole. */
+  readonly extraction?: { readonly matcher: ExtractorMatcher; readonly inflater: SyncInflaterFactory } | undefined;
   /** Name of the layer, for problems. */
   readonly layer: string;
   readonly limits: CollectorLimits;
   /** Called with LIMIT_EXCEEDED. */
   readonly fail: Fail;
   /**
-   * Paths that nobody wants, but to which wanted hard links point, with the largest size that one of them may have.
-   * Known after a first pass only, see {@link FactsCollector.missingTargets}.
+   * Paths to which wanted hard links point, with what the links want beyond what is wanted of the path itself. Known
+   * after a first pass only, see {@link FactsCollector.missingTargets}.
    */
-  readonly linkTargets?: ReadonlyMap<string, number>;
+  readonly linkTargets?: ReadonlyMap<string, Want>;
 }
 
 /** What was collected. */
@@ -42,8 +48,6 @@ export interface CollectedFacts {
   readonly directories: Float64Array;
   readonly problems: readonly Problem[];
 }
-
-type FileEntry = Extract<LayerEntry, { kind: "file" }>;
 
 const WHITEOUT = ".wh.";
 const WHITEOUT_META = ".wh..wh.";
@@ -61,7 +65,7 @@ export class FactsCollector implements TarSink {
   readonly #options: CollectorOptions;
   readonly #entries = new Map<string, LayerEntry>();
   /** Contents of link targets that are not entries themselves. */
-  readonly #targets = new Map<string, FileEntry>();
+  readonly #targets = new Map<string, ReadFile>();
   /** Hard links that nobody wants: a wanted one may point to them. */
   readonly #otherLinks = new Map<string, string>();
   /** Wanted links whose content was not at hand, with their targets as of that moment, see `#chain`. */
@@ -76,11 +80,19 @@ export class FactsCollector implements TarSink {
   #entryCount = 0;
   #keptBytes = 0;
   #linkBytes = 0;
-  #file: FileEntry | undefined;
+  #file: ReadFile | undefined;
   #fileAt = 0;
+  #run: ExtractorRun | undefined;
+  readonly #context: ExtractorContext | undefined;
+  #unpackedBytes = 0;
 
   constructor(options: CollectorOptions) {
     this.#options = options;
+    const { extraction, limits } = options;
+    this.#context = extraction && {
+      inflater: extraction.inflater,
+      spend: (bytes) => (this.#unpackedBytes += bytes) <= limits.layerUnpackedBytes,
+    };
   }
 
   header(header: TarHeader): boolean {
@@ -118,36 +130,48 @@ export class FactsCollector implements TarSink {
   }
 
   data(bytes: Uint8Array): void {
-    this.#file?.content.set(bytes, this.#fileAt);
+    this.#file?.content?.set(bytes, this.#fileAt);
     this.#fileAt += bytes.length;
+    this.#run?.data(bytes);
   }
 
   end(): void {
     const file = this.#file;
+    const facts = this.#run?.end();
     this.#file = undefined;
-    if (file !== undefined) this.#keep(file);
+    this.#run = undefined;
+    if (facts !== undefined) this.#charge(2 * JSON.stringify(facts).length + ENTRY_BYTES);
+    if (file !== undefined) this.#keep({ ...file, facts });
+  }
+
+  /** Releases what reading holds; may be called twice. */
+  close(): void {
+    this.#run?.close();
+    this.#run = undefined;
   }
 
   /**
    * Paths of this layer whose contents its wanted hard links need and that were not kept: a second pass that gets them
    * as `linkTargets` can resolve those links.
    */
-  missingTargets(): Map<string, number> {
-    const missing = new Map<string, number>();
+  missingTargets(): Map<string, Want> {
+    const missing = new Map<string, Want>();
     if (this.#unresolved.size === 0) return missing;
     const sorted = this.#replaced.sorted();
     for (const [path, chain] of this.#unresolved) {
       const last = chain[chain.length - 1] ?? "";
       if (this.#entries.get(path)?.kind !== "hardlink") continue;
       if (!hasPath(sorted, last) && !this.#entries.has(last)) continue;
-      const limit = this.#options.matcher(path);
-      for (const target of chain) missing.set(target, Math.max(limit, missing.get(target) ?? 0));
+      const want = this.#want(path);
+      if (want.limit === 0 && this.#extractorsSee(last, want)) continue;
+      for (const target of chain) missing.set(target, union(want, missing.get(target) ?? NOTHING));
     }
     return missing;
   }
 
   /** The facts, once the archive is complete. */
   finish(): CollectedFacts {
+    this.#dropEmptyLinks();
     if (this.#forgottenLinks > 0) {
       this.#problem(this.#options.layer, `${this.#forgottenLinks} of its symbolic links were not kept`);
     }
@@ -200,26 +224,53 @@ export class FactsCollector implements TarSink {
   }
 
   #onFile(path: string, header: TarHeader): boolean {
-    const limit = this.#options.matcher(path);
-    const targetLimit = this.#options.linkTargets?.get(path) ?? 0;
-    this.#replace(path);
-    if (limit === 0) this.#replaced.add(path);
-    else if (header.size > limit) this.#keepOversize(path, header.size, limit);
-    if (header.size > Math.max(limit, targetLimit) || Math.max(limit, targetLimit) === 0) return false;
-    this.#charge(header.size + path.length + ENTRY_BYTES);
     const { size, mode } = header;
-    this.#file = { kind: "file", path, size, mode, content: new Uint8Array(size) };
+    const own = this.#want(path);
+    const whole = union(own, this.#options.linkTargets?.get(path) ?? NOTHING);
+    const content = whole.limit > 0 && size <= whole.limit;
+    const extracted = size > 0 && whole.extractors.length > 0;
+    this.#replace(path);
+    if (own.limit > 0 && size > own.limit) this.#keepOversize(path, size, own.limit);
+    else if (!content && !extracted) this.#replaced.add(path);
+    if (!content && !extracted) return false;
+    if (content) this.#charge(size + path.length + ENTRY_BYTES);
+    this.#file = { path, size, mode, content: content ? new Uint8Array(size) : undefined };
     this.#fileAt = 0;
+    if (extracted && this.#context !== undefined) this.#run = new ExtractorRun(whole.extractors, size, this.#context);
     return true;
   }
 
-  /** Keeps a complete file: as an entry when it is wanted, as a link target when only a link wants it. */
-  #keep(file: FileEntry): void {
-    if (file.size <= this.#options.matcher(file.path)) this.#set(file.path, file);
-    if (this.#options.linkTargets?.has(file.path) === true) this.#setTarget(file.path, file);
+  /** Keeps a complete file: as an entry what is wanted of it, and all of it as a link target when a link wants more. */
+  #keep(file: ReadFile): void {
+    const { path } = file;
+    const entry = entryOf(file, path, this.#want(path));
+    if (entry !== undefined) this.#set(path, entry);
+    else if (!this.#entries.has(path)) this.#replaced.add(path);
+    if (this.#options.linkTargets?.has(path) === true) this.#setTarget(path, file);
   }
 
-  #setTarget(path: string, file: FileEntry): void {
+  #want(path: string): Want {
+    const { matcher, extraction } = this.#options;
+    return { limit: matcher(path), extractors: extraction?.matcher(path) ?? NOTHING.extractors };
+  }
+
+  /** Whether all extractors that want a link want its target too. */
+  #extractorsSee(target: string, { extractors }: Want): boolean {
+    const own = union(this.#want(target), this.#options.linkTargets?.get(target) ?? NOTHING);
+    return extractors.every((extractor) => own.extractors.includes(extractor));
+  }
+
+  /** Links to files of this layer in which extractors found nothing: there is nothing to know of them either. */
+  #dropEmptyLinks(): void {
+    const sorted = this.#unresolved.size === 0 ? undefined : this.#replaced.sorted();
+    for (const [path, chain] of this.#unresolved) {
+      const entry = this.#entries.get(path);
+      const inLayer = sorted !== undefined && hasPath(sorted, chain[chain.length - 1] ?? "");
+      if (inLayer && entry?.kind === "hardlink" && entry.optional === true) this.#forget(path);
+    }
+  }
+
+  #setTarget(path: string, file: ReadFile): void {
     this.#targets.set(path, file);
     this.#register(path);
   }
@@ -263,18 +314,17 @@ export class FactsCollector implements TarSink {
   /** The content is taken at this moment: a later member at the target's path is another file. */
   #onHardlink(path: string, target: string): void {
     if (path === target) return;
-    const limit = this.#options.matcher(path);
-    const linked = this.#targets.get(target) ?? this.#entries.get(target);
+    const want = this.#want(path);
+    const entry = this.#entries.get(target);
+    const linked = this.#targets.get(target) ?? fileOf(entry);
     const chain = this.#chain(target);
     this.#replace(path);
-    if (linked?.kind === "symlink") {
-      this.#onSymlink(path, linked.target);
+    if (entry?.kind === "symlink") {
+      this.#onSymlink(path, entry.target);
       return;
     }
-    if (linked?.kind === "file" && this.#options.linkTargets?.has(path) === true) {
-      this.#setTarget(path, { ...linked, path });
-    }
-    if (limit === 0) {
+    if (linked !== undefined && this.#options.linkTargets?.has(path) === true) this.#setTarget(path, linked);
+    if (want.limit === 0 && want.extractors.length === 0) {
       this.#replaced.add(path);
       if (!this.#chargeLink(path.length + target.length)) return;
       this.#otherLinks.set(path, target);
@@ -282,12 +332,21 @@ export class FactsCollector implements TarSink {
       return;
     }
     this.#charge(path.length + target.length + ENTRY_BYTES);
-    if (linked !== undefined && "size" in linked && linked.size > limit) this.#keepOversize(path, linked.size, limit);
-    else if (linked?.kind === "file") this.#set(path, { ...linked, path });
+    const seen = this.#extractorsSee(target, want);
+    const whole = seen && (want.limit === 0 || linked?.content !== undefined);
+    const size = linked?.size ?? (entry?.kind === "oversize" ? entry.size : 0);
+    if (want.limit > 0 && size > want.limit) this.#keepOversize(path, size, want.limit);
+    else if (linked !== undefined && whole) this.#setOrReplace(path, entryOf(linked, path, want));
     else {
       this.#unresolved.set(path, chain);
-      this.#set(path, { kind: "hardlink", path, target });
+      const optional = seen && want.limit === 0;
+      this.#set(path, { kind: "hardlink", path, target, ...(optional && { optional }) });
     }
+  }
+
+  #setOrReplace(path: string, entry: LayerEntry | undefined): void {
+    if (entry === undefined) this.#replaced.add(path);
+    else this.#set(path, entry);
   }
 
   /** OCI image specification, layer.md "Whiteouts". Other `.wh..wh.` names are AUFS' own and mean nothing. */

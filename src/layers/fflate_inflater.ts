@@ -12,7 +12,7 @@
  * @module
  */
 import { Inflate } from "fflate";
-import type { Inflater } from "../core/ports.ts";
+import type { SyncInflater } from "../core/ports.ts";
 import { concatBytes } from "../lib/bytes.ts";
 import { InflateError } from "../lib/inflate_error.ts";
 import { DISTANCE_CODES, LITERAL_CODES, readBlockHeader } from "./deflate_header.ts";
@@ -23,7 +23,7 @@ import { DISTANCE_CODES, LITERAL_CODES, readBlockHeader } from "./deflate_header
  *
  * The inflater throws {@link InflateError}, or what `emit` throws.
  */
-export function fflateInflater(emit: (bytes: Uint8Array) => void): Inflater {
+export function fflateInflater(emit: (bytes: Uint8Array) => void): SyncInflater {
   return new FflateInflater(emit);
 }
 
@@ -70,7 +70,7 @@ const SCRATCH_BYTES = 1280 * 1024;
 const NOTHING = new Uint8Array(0);
 const FIXED = fixedTables();
 
-class FflateInflater implements Inflater {
+class FflateInflater implements SyncInflater {
   readonly #emit: (bytes: Uint8Array) => void;
   readonly #scratch = new Uint8Array(SCRATCH_BYTES);
   #decoder: Decoder;

@@ -4,12 +4,12 @@
  * @module
  */
 import type { EngineName } from "../config/schema.ts";
-import type { InflaterFactory } from "../core/ports.ts";
+import type { InflaterFactory, SyncInflaterFactory } from "../core/ports.ts";
 
 /** Every decoder by its name in OUTPOST_ENGINE. A loader rejects when this process cannot run its decoder. */
 export const INFLATERS = {
-  fflate: async (): Promise<InflaterFactory> => (await import("./fflate_inflater.ts")).fflateInflater,
-  wasm: async (): Promise<InflaterFactory> => {
+  fflate: async (): Promise<SyncInflaterFactory> => (await import("./fflate_inflater.ts")).fflateInflater,
+  wasm: async (): Promise<SyncInflaterFactory> => {
     const { wasmInflaters, wasmRuns } = await import("../wasm/mod.ts");
     if (!wasmRuns()) throw new Error("This runtime cannot run WebAssembly");
     return wasmInflaters();
@@ -20,7 +20,7 @@ export const INFLATERS = {
 type InflaterName = keyof typeof INFLATERS;
 
 /** What `auto` tries, in this order. */
-const AUTO: readonly InflaterName[] = ["wasm", "fflate"];
+const AUTO: readonly Exclude<InflaterName, "native">[] = ["wasm", "fflate"];
 
 /**
  * Loads a decoder. `auto` takes the first that this process can run.
@@ -29,6 +29,16 @@ const AUTO: readonly InflaterName[] = ["wasm", "fflate"];
  */
 export async function loadInflater(name: EngineName): Promise<InflaterFactory> {
   return await (name === "auto" ? firstOf(AUTO.map((one) => INFLATERS[one])) : INFLATERS[name]());
+}
+
+/**
+ * Loads a decoder for what is inside of files, where nothing may wait: the chosen one, or what `auto` means when that
+ * is node:zlib, which decodes on threads of its own.
+ *
+ * @throws As {@link loadInflater}.
+ */
+export async function loadFileInflater(name: EngineName): Promise<SyncInflaterFactory> {
+  return await (name === "auto" || name === "native" ? firstOf(AUTO.map((one) => INFLATERS[one])) : INFLATERS[name]());
 }
 
 /** The result of the first loader that does not reject. */

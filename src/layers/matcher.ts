@@ -1,24 +1,36 @@
 /**
- * Compiles the table of wanted files into a function: it is asked once per entry of a layer, two million times at worst.
+ * Compiles the table of wanted files into functions: they are asked once per entry of a layer, two million times at worst.
  *
  * @module
  */
-import type { FilePattern } from "../core/ports.ts";
+import type { FileExtractor, FilePattern } from "../core/ports.ts";
 
 /** Largest size at which the file at the path is read; 0 when nobody wants it. The path is clean. */
 export type PathMatcher = (path: string) => number;
 
+/** Extractors that want the file at the path. The path is clean. */
+export type ExtractorMatcher = (path: string) => readonly FileExtractor[];
+
+const NO_EXTRACTORS: readonly FileExtractor[] = [];
+
 /**
  * Compiles patterns. A path that several patterns name gets the largest of their limits.
  *
- * Costs two map look-ups per path, and one per directory of the path where its first directory leads to a wanted one.
+ * Costs two map look-ups per path, one per directory of the path where its first directory leads to a wanted one, and a
+ * few comparisons for each pattern with extensions, suffixes or exceptions.
  */
 export function compilePatterns(patterns: readonly FilePattern[]): PathMatcher {
   const paths = new Map<string, number>();
   const names = new Map<string, number>();
   const directories = new Map<string, number>();
   const roots = new Set<string>();
-  for (const { paths: exact = [], names: base = [], directories: below = [], maxBytes } of patterns) {
+  const others: { readonly test: (path: string) => boolean; readonly maxBytes: number }[] = [];
+  for (const pattern of patterns) {
+    const { paths: exact = [], names: base = [], directories: below = [], maxBytes } = pattern;
+    if (!isPlain(pattern)) {
+      others.push({ test: compilePattern(pattern), maxBytes });
+      continue;
+    }
     for (const path of exact) raise(paths, path, maxBytes);
     for (const name of base) raise(names, name, maxBytes);
     for (const directory of below) {
@@ -29,6 +41,7 @@ export function compilePatterns(patterns: readonly FilePattern[]): PathMatcher {
   return function match(path: string): number {
     const slash = path.lastIndexOf("/");
     let limit = Math.max(paths.get(path) ?? 0, names.get(slash < 0 ? path : path.slice(slash + 1)) ?? 0);
+    for (const { test, maxBytes } of others) if (maxBytes > limit && test(path)) limit = maxBytes;
     const first = slash < 0 ? -1 : path.indexOf("/");
     if (first < 0 || !roots.has(path.slice(0, first))) return limit;
     for (let at = first; at >= 0; at = path.indexOf("/", at + 1)) {
@@ -36,6 +49,43 @@ export function compilePatterns(patterns: readonly FilePattern[]): PathMatcher {
     }
     return limit;
   };
+}
+
+/** Compiles the patterns of extractors. */
+export function compileExtractors(extractors: readonly FileExtractor[]): ExtractorMatcher {
+  const compiled = extractors.map((extractor) => ({ extractor, test: compilePattern(extractor.pattern) }));
+  return function match(path: string): readonly FileExtractor[] {
+    let found: FileExtractor[] | undefined;
+    for (const { extractor, test } of compiled) if (test(path)) (found ??= []).push(extractor);
+    return found ?? NO_EXTRACTORS;
+  };
+}
+
+/** Whether maps can answer for the pattern. */
+function isPlain({ extensions, suffixes, notFrom, notWithin }: FilePattern): boolean {
+  return [extensions, suffixes, notFrom, notWithin].every((list) => list === undefined || list.length === 0);
+}
+
+function compilePattern(pattern: FilePattern): (path: string) => boolean {
+  const { directories = [], suffixes = [], notFrom = [], notWithin = [] } = pattern;
+  const paths = new Set(pattern.paths);
+  const names = new Set(pattern.names);
+  const extensions = new Set(pattern.extensions);
+  return function test(path: string): boolean {
+    const slash = path.lastIndexOf("/");
+    const name = slash < 0 ? path : path.slice(slash + 1);
+    const named = names.has(name) || (extensions.size > 0 && extensions.has(extensionOf(name))) || paths.has(path) ||
+      suffixes.some((suffix) => path.endsWith(suffix)) || directories.some((directory) => path.startsWith(directory));
+    if (!named || notFrom.length + notWithin.length === 0) return named;
+    const directory = slash < 0 ? "/" : `/${path.slice(0, slash)}`;
+    return !notFrom.some((start) => directory.startsWith(start)) && !notWithin.some((text) => directory.includes(text));
+  };
+}
+
+/** With its dot. As path.extname: a dot in front of a name begins none. */
+function extensionOf(name: string): string {
+  const dot = name.lastIndexOf(".");
+  return dot <= 0 ? "" : name.slice(dot);
 }
 
 function raise(limits: Map<string, number>, key: string, limit: number): void {

@@ -6,11 +6,19 @@
  */
 import { OutpostError } from "../core/errors.ts";
 import { LIMITS } from "../core/limits.ts";
+import type { FileFacts } from "../core/types.ts";
 import { pathHash } from "../lib/path_hash.ts";
 
 /** What a path holds. Directories hold nothing: they are there because something is, or was, below them. */
 export type Content =
-  | { readonly kind: "file"; readonly size: number; readonly mode: number; readonly bytes: Uint8Array }
+  /** Without bytes when only facts of it were kept. */
+  | {
+    readonly kind: "file";
+    readonly size: number;
+    readonly mode: number;
+    readonly bytes: Uint8Array | undefined;
+    readonly facts: FileFacts | undefined;
+  }
   | { readonly kind: "symlink"; readonly target: string }
   /** Known to exist, not available; `message` says why. */
   | { readonly kind: "missing"; readonly code: "LIMIT_EXCEEDED" | "ANALYSIS_FAILED"; readonly message: string };

@@ -11,6 +11,7 @@ const VIEW: ImageView = {
   filesIn: () => [],
   files: () => [],
   linkedPaths: () => undefined,
+  extracted: () => [],
   problems: [],
 };
 

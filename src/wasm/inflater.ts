@@ -3,18 +3,18 @@
  *
  * @module
  */
-import type { Inflater, InflaterFactory } from "../core/ports.ts";
+import type { SyncInflater, SyncInflaterFactory } from "../core/ports.ts";
 import { InflateError } from "../lib/inflate_error.ts";
 import { ANSWER, LayerEngineInstance } from "./layer_engine.ts";
 
-/** Instances that are kept for the next layer: as many as layers are read at once. */
-const SPARE_INSTANCES = 2;
+/** Instances that are kept for the next layer or file: a layer, a jar in it, and a jar in that. */
+const SPARE_INSTANCES = 3;
 
 /**
  * Makes a factory of inflaters that share one compiled module and reuse instances: closing one leaves its memory to the
- * next. At any time as many may be open as layers are being read.
+ * next. Any number may be open at the same time.
  */
-export function wasmInflaters(): InflaterFactory {
+export function wasmInflaters(): SyncInflaterFactory {
   const spare: LayerEngineInstance[] = [];
   return (emit) =>
     new WasmInflater(spare.pop() ?? new LayerEngineInstance(), emit, (engine) => {
@@ -32,7 +32,7 @@ export function wasmRuns(): boolean {
   }
 }
 
-class WasmInflater implements Inflater {
+class WasmInflater implements SyncInflater {
   readonly #emit: (bytes: Uint8Array) => void;
   readonly #release: (engine: LayerEngineInstance) => void;
   #engine: LayerEngineInstance | undefined;
