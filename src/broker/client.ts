@@ -6,9 +6,10 @@
 import type { CallbackRequest, Clock, Logger, SocketState } from "../core/ports.ts";
 import { LIMITS } from "../core/limits.ts";
 import { OutpostError } from "../core/errors.ts";
+import { authorizedFetch, authorizedSockets } from "./authorization.ts";
 import { type Callback, type CallbackAnswer, Callbacks } from "./callbacks.ts";
-import { ClientEvents } from "./client_events.ts";
-import type { BrokerClient, BrokerClientOptions } from "./client_options.ts";
+import { type ClientErrorCode, ClientEvents } from "./client_events.ts";
+import type { BrokerClient, BrokerClientOptions, ConnectionReport } from "./client_options.ts";
 import { BrokerConnection } from "./connection.ts";
 import { Dispatcher } from "./dispatcher.ts";
 import type { BrokerEvent, BrokerEventSink } from "./events.ts";
@@ -22,7 +23,7 @@ import type { BrokerSession, ServerMessage, SessionTimes } from "./session.ts";
 import { Substituter } from "./substitute.ts";
 import { substituteUrls } from "./url_substitution.ts";
 
-export type { BrokerClient, BrokerClientOptions } from "./client_options.ts";
+export type { BrokerClient, BrokerClientOptions, ConnectionReport } from "./client_options.ts";
 
 /** MAX_RETRY's default. */
 const AGENT_RETRIES = 3;
@@ -48,7 +49,12 @@ class Client implements BrokerClient {
   readonly #preflight: BrokerClientOptions["preflight"];
   #preflightChecks: readonly PreflightCheck[] = [];
   readonly #rules: LiveRules;
+  readonly #ownRules: boolean;
   readonly #events: ClientEvents;
+  readonly #connection: BrokerClientOptions["connection"];
+  readonly #onSession: BrokerClientOptions["onSession"];
+  readonly #onConfigReload: BrokerClientOptions["onConfigReload"];
+  readonly #known = new WeakSet<BrokerSession>();
   readonly #relay: Relay;
   readonly #callbacks: Callbacks;
   readonly #dispatcher: Dispatcher | undefined;
@@ -61,17 +67,27 @@ class Client implements BrokerClient {
   #closing: Promise<void> | undefined;
 
   constructor(options: BrokerClientOptions) {
-    const { clock, randomId, protocolVersion, fetch, dispatch } = options;
+    const { clock, randomId, protocolVersion, dispatch, authorization } = options;
+    const fetch = authorization === undefined ? options.fetch : authorizedFetch(options.fetch, authorization);
     const logger = this.#logger = options.logger.child("broker");
     this.#clock = clock;
     this.#preflight = options.preflight;
-    this.#rules = new LiveRules({ rules: options.rules, source: options.ruleSource, clock, logger });
+    this.#connection = options.connection;
+    this.#onSession = options.onSession;
+    this.#onConfigReload = options.onConfigReload;
+    this.#ownRules = options.liveRules === undefined;
+    this.#rules = options.liveRules ??
+      new LiveRules({ rules: options.rules, source: options.ruleSource, clock, logger });
     const sessions = (): readonly BrokerSession[] => this.#sessions();
     this.#events = new ClientEvents(clock, sessions);
     const onEvent = this.#onEvent = options.onEvent ?? ((_event: BrokerEvent): void => {});
-    const endpoints = new BrokerEndpoints(options.serverUrl, options.token);
+    const endpoints = new BrokerEndpoints(options.serverUrl, options.token, options.uploads);
     const mask = new TokenMask(options.token);
-    const identity: ClientIdentity = { token: options.token, clientId: randomId(), protocolVersion };
+    const identity: ClientIdentity = {
+      token: options.token,
+      clientId: options.clientId ?? randomId(),
+      protocolVersion,
+    };
     const rules = (): AcceptRules => this.#rules.current;
     this.#relay = new Relay({
       clock,
@@ -98,12 +114,16 @@ class Client implements BrokerClient {
     });
     const times = { ...SESSION_TIMES, ...options.times };
     const describe = (): ClientDescription => ({
-      filters: this.#rules.current.file,
+      filters: options.universal === undefined ? this.#rules.current.file : {},
+      universal: options.universal,
       preflightChecks: this.#preflightChecks,
       settings: { haMode: options.dispatcher !== undefined, ...options.settings },
     });
     this.#dispatcher = options.dispatcher &&
       new Dispatcher({ ...options.dispatcher, ...identity, fetch, clock, logger });
+    const webSocket = authorization === undefined
+      ? options.webSocket
+      : authorizedSockets(options.webSocket, authorization);
     this.#connections = (options.roles ?? ["primary", "secondary"]).map((role) =>
       new BrokerConnection({
         role,
@@ -113,7 +133,7 @@ class Client implements BrokerClient {
         clock,
         logger,
         randomId,
-        webSocket: options.webSocket,
+        webSocket,
         onEvent,
         describe,
         times,
@@ -125,6 +145,10 @@ class Client implements BrokerClient {
     this.#callbacks = new Callbacks({ clock, logger, rules, randomId, onEvent, sessions });
   }
 
+  prepare(_signal: AbortSignal): Promise<void> {
+    return Promise.resolve();
+  }
+
   start(): void {
     if (this.#running !== undefined) return;
     const { signal } = this.#life;
@@ -133,7 +157,9 @@ class Client implements BrokerClient {
   }
 
   states(): readonly SocketState[] {
-    return this.#connections.map((connection) => connection.state());
+    const connection = this.#connection;
+    const named = connection === undefined ? {} : { connection };
+    return this.#connections.map((socket) => ({ ...socket.state(), ...named }));
   }
 
   async ready(signal: AbortSignal): Promise<void> {
@@ -149,6 +175,10 @@ class Client implements BrokerClient {
       this.#waiting.delete(resolve);
       signal.removeEventListener("abort", abort);
     }
+  }
+
+  connections(): readonly ConnectionReport[] {
+    return [];
   }
 
   async callback(callback: Callback, signal: AbortSignal): Promise<CallbackAnswer> {
@@ -183,6 +213,10 @@ class Client implements BrokerClient {
     return this.#relay.inFlight;
   }
 
+  reportError(errorCode: ClientErrorCode): void {
+    this.#events.error(errorCode);
+  }
+
   announceStop(): void {
     this.#events.announceStop();
   }
@@ -205,7 +239,7 @@ class Client implements BrokerClient {
     return Promise.all([
       this.#dispatcher?.run(signal),
       ...this.#connections.map((connection) => this.#connect(connection, signal)),
-      this.#rules.reloadDaily(signal),
+      this.#ownRules ? this.#rules.reloadDaily(signal) : undefined,
     ]);
   }
 
@@ -231,8 +265,13 @@ class Client implements BrokerClient {
   }
 
   #changed(): void {
-    if (this.#sessions().length === 0) return;
-    for (const resolve of this.#waiting) resolve();
+    const sessions = this.#sessions();
+    for (const session of sessions) {
+      if (this.#known.has(session)) continue;
+      this.#known.add(session);
+      this.#onSession?.(session);
+    }
+    if (sessions.length > 0) { for (const resolve of this.#waiting) resolve(); }
   }
 
   #message(session: BrokerSession, message: ServerMessage): void {
@@ -242,7 +281,7 @@ class Client implements BrokerClient {
       case "notification":
         return handleNotification(message.args[0], this.#logger);
       case "service":
-        return handleService(session, message, { logger: this.#logger });
+        return handleService(session, message, { logger: this.#logger, onConfigReload: this.#onConfigReload });
       default:
         this.#onEvent({ kind: "frame", role: session.role, outcome: "ignored" });
     }

@@ -4,16 +4,19 @@
  * @module
  */
 import type { CallbackTransport, Clock, Fetch, Logger, SocketState } from "../core/ports.ts";
+import type { Authorization } from "./authorization.ts";
 import type { Callback, CallbackAnswer } from "./callbacks.ts";
+import type { ClientErrorCode } from "./client_events.ts";
 import type { WebSocketFactory } from "./connection.ts";
 import type { DispatcherSettings } from "./dispatcher.ts";
 import type { BrokerEventSink, Role } from "./events.ts";
-import type { ClientSettings } from "./handshake.ts";
+import type { ClientSettings, UniversalIdentity, UploadPath } from "./handshake.ts";
+import type { LiveRules } from "./live_rules.ts";
 import type { PreflightCheck } from "./preflight.ts";
 import type { Dispatch } from "./relay.ts";
 import type { RuleSource } from "./rule_source.ts";
 import type { RuleFile } from "./rules.ts";
-import type { SessionTimes } from "./session.ts";
+import type { BrokerSession, SessionTimes } from "./session.ts";
 import type { VariableLookup } from "./substitute.ts";
 
 /** Options of `createBrokerClient`. */
@@ -22,10 +25,14 @@ export interface BrokerClientOptions {
   readonly serverUrl: string;
   /** BROKER_TOKEN. */
   readonly token: string;
+  /** UUID of this process; a fresh one by default. */
+  readonly clientId?: string | undefined;
   /** Version of the broker protocol that is announced, `5.22.14` for instance: a semantic version, or the server fails. */
   readonly protocolVersion: string;
   /** A parsed accept file; Snyk's rules for the container registry agent by default. */
   readonly rules?: unknown;
+  /** Rules that several clients share and somebody else reloads; goes before `rules` and `ruleSource`. */
+  readonly liveRules?: LiveRules | undefined;
   /** Where the rules are read anew, every LIMITS.brokerRuleReloadMs and on demand; without it they never change. */
   readonly ruleSource?: RuleSource | undefined;
   /** Time and chance. */
@@ -51,6 +58,18 @@ export interface BrokerClientOptions {
   readonly contextVariables?: ((contextId: string) => VariableLookup | undefined) | undefined;
   /** Metrics. */
   readonly onEvent?: BrokerEventSink | undefined;
+  /** Authorizes handshakes and uploads. */
+  readonly authorization?: Authorization | undefined;
+  /** Where answers are uploaded; another path for clients with an authorization. */
+  readonly uploads?: UploadPath | undefined;
+  /** What a connection of a universal client tells of itself. */
+  readonly universal?: UniversalIdentity | undefined;
+  /** Its name and its masked identifier, as {@link BrokerClient.states} shows them. */
+  readonly connection?: SocketState["connection"];
+  /** The server asks for the connections to be read anew; absent in a client with a fixed token. */
+  readonly onConfigReload?: (() => void) | undefined;
+  /** A session has identified itself. */
+  readonly onSession?: ((session: BrokerSession) => void) | undefined;
   /** Roles to connect; both by default. */
   readonly roles?: readonly Role[] | undefined;
   /** False for DISABLE_HEADER_VARS_SUBSTITUTION. */
@@ -79,14 +98,32 @@ export interface BrokerClientOptions {
   readonly preflight?: ((signal: AbortSignal) => Promise<readonly PreflightCheck[]>) | undefined;
 }
 
+/** One connection of a universal client. */
+export interface ConnectionReport {
+  readonly name: string;
+  /** CR_CREDENTIALS of its registry; undefined when it cannot be used. */
+  readonly credentials: string | undefined;
+  /** Why it cannot be used, or is not. */
+  readonly problem: string | undefined;
+}
+
 /** A broker client. */
 export interface BrokerClient extends CallbackTransport {
+  /**
+   * What has to work before it makes sense to start: the first look at the connections of a universal client; nothing
+   * otherwise. What may mend itself, such as a network that is down, is no reason to reject.
+   *
+   * @throws {OutpostError} when Snyk's API refuses this client for good, or the local file cannot be used.
+   */
+  prepare(signal: AbortSignal): Promise<void>;
   /** Starts connecting; returns at once. Calling it again does nothing. */
   start(): void;
-  /** One state per socket, primary first. */
+  /** One state per socket, primary first, connection by connection. */
   states(): readonly SocketState[];
   /** Resolves when a socket is open and identified; rejects with the signal's reason. */
   ready(signal: AbortSignal): Promise<void>;
+  /** The connections of a universal client; none in a client with a fixed token. */
+  connections(): readonly ConnectionReport[];
   /** Sends a request under the public rules; see `Callbacks.send` for the errors. */
   callback(callback: Callback, signal: AbortSignal): Promise<CallbackAnswer>;
   /** The accept rules as loaded, variables not expanded. */
@@ -100,6 +137,8 @@ export interface BrokerClient extends CallbackTransport {
   reloadRules(): Promise<RuleFile>;
   /** Requests that are being served now. */
   inFlight(): number;
+  /** Reports a failure on one socket (broker-protocol.md §11); without an open one it is lost. */
+  reportError(errorCode: ClientErrorCode): void;
   /** Tells the server, once, that this process is about to end (broker-protocol.md §11); requests are still served. */
   announceStop(): void;
   /**

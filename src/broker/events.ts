@@ -37,6 +37,8 @@ export type BrokerEvent =
     readonly ms: number;
     readonly bytes: number;
   }
+  /** An access token could not be had, or a socket's authorization not be renewed; status 0 without an answer. */
+  | { readonly kind: "authorization-failure"; readonly what: "token" | "renewal"; readonly status: number }
   /** A callback is done; status 0 when it was not delivered. */
   | { readonly kind: "callback"; readonly status: number; readonly ms: number };
 

@@ -5,6 +5,15 @@
  */
 export type { Callback, CallbackAnswer } from "./callbacks.ts";
 export { type BrokerClient, type BrokerClientOptions, createBrokerClient } from "./client.ts";
+export type { ConnectionReport } from "./client_options.ts";
+export type { ConnectionValues } from "./remote_connections.ts";
+export { createUniversalClient } from "./universal_client.ts";
+export type {
+  ConnectionDispatch,
+  ConnectionInfo,
+  ConnectionSource,
+  UniversalClientOptions,
+} from "./universal_options.ts";
 export type { WebSocketFactory } from "./connection.ts";
 export type { AnswerPath, BrokerEvent, BrokerEventSink, Role, SessionEndReason } from "./events.ts";
 export { LoopbackBroker, type LoopbackOptions, type LoopbackSocketEvent } from "./loopback_server.ts";

@@ -43,7 +43,11 @@ describe("Relay: requests", () => {
     }]);
     const [request, info] = seen[0] ?? expect.unreachable();
     expect(request.url).toBe("http://agent.internal/list?x=1");
-    expect(info).toEqual({ internal: true, substituted: { headers: [], fields: [] } });
+    expect(info).toEqual({
+      internal: true,
+      substituted: { headers: [], fields: [] },
+      contextId: "33333333-3333-4333-8333-333333333333",
+    });
     expect(Object.fromEntries(request.headers)).toEqual({
       "snyk-request-id": REQUEST_ID,
       "x-request-id": "mine",

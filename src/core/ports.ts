@@ -437,6 +437,8 @@ export interface CallbackRequest {
   readonly headers: Readonly<Record<string, string>>;
   /** Origin that the request asked for; it was checked against the allowed ones. Only a direct POST looks at it. */
   readonly origin?: string | undefined;
+  /** The connection that the request came by, where this process has several: the callback leaves by the same. */
+  readonly connection?: string | undefined;
 }
 
 /** Delivers callbacks: through the broker's websocket, or by POST when this process is the agent alone. */
@@ -451,4 +453,6 @@ export interface SocketState {
   readonly open: boolean;
   /** Server URL with connection_role, without the token. */
   readonly url: string;
+  /** The connection that it belongs to, where this process has several, and its identifier in masked form. */
+  readonly connection?: { readonly name: string; readonly identifier: string } | undefined;
 }

@@ -1,0 +1,41 @@
+/**
+ * `Authorization` on the handshakes and uploads of a universal client (broker-protocol.md §10.4).
+ *
+ * @module
+ */
+import type { Fetch } from "../core/ports.ts";
+import type { WebSocketFactory } from "./connection.ts";
+
+/** Where the value of `Authorization` comes from. */
+export interface Authorization {
+  /** The last value that was given out; undefined before the first. */
+  readonly current: string | undefined;
+  /** The server did not take this value: the next one is to be another. */
+  rejected(header: string): void;
+}
+
+/** Opens websockets with the current authorization; a handshake that is answered 401 counts as its rejection. */
+export function authorizedSockets(open: WebSocketFactory, authorization: Authorization): WebSocketFactory {
+  return (url, { headers }) => {
+    const { current } = authorization;
+    if (current === undefined) return open(url, { headers });
+    const socket = open(url, { headers: { ...headers, authorization: current } });
+    socket.addEventListener("error", (event) => {
+      // Deno tells the status of a refused handshake in its text only.
+      if ("message" in event && /status code: 401\b/.test(String(event.message))) authorization.rejected(current);
+    });
+    return socket;
+  };
+}
+
+/** Sends requests with the current authorization; an answer 401 counts as its rejection. Nothing is sent twice. */
+export function authorizedFetch(send: Fetch, authorization: Authorization): Fetch {
+  return async (request) => {
+    const { current } = authorization;
+    if (current === undefined) return await send(request);
+    request.headers.set("authorization", current);
+    const response = await send(request);
+    if (response.status === 401) authorization.rejected(current);
+    return response;
+  };
+}
