@@ -8,10 +8,10 @@ import type { FilePattern, ImageView } from "../core/ports.ts";
 import type { OsAnalysis, OsPackages, Problem } from "../core/types.ts";
 import type { AnalyzerInput, OsAnalyzer } from "./analyzer.ts";
 import { APK } from "./apk.ts";
+import { CHISEL, CHISEL_MANIFEST } from "./chisel.ts";
 import { DPKG, DPKG_STATUS_D } from "./dpkg.ts";
 import { detectOsRelease, OS_RELEASE_PATTERNS } from "./os_release.ts";
-import { RPM_SQLITE } from "./rpm.ts";
-import { CHISEL, CHISEL_MANIFEST, RPM_BDB_NDB } from "./unread.ts";
+import { RPM_BDB_NDB, RPM_SQLITE } from "./rpm.ts";
 
 export type { AnalyzerInput, OsAnalyzer } from "./analyzer.ts";
 

@@ -1,6 +1,6 @@
 /**
- * rpm's package database in SQLite form (rpm 4.16 and later), as snyk-docker-plugin reads it (scan-semantics §4), but
- * one broken header costs one package and is told.
+ * rpm's package database in its three forms (Berkeley DB, NDB, SQLite), as snyk-docker-plugin reads it (scan-semantics
+ * §4), but one broken header costs one package and is told.
  *
  * @module
  */
@@ -10,33 +10,78 @@ import type { ImageFile, OsPackage, OsPackages } from "../core/types.ts";
 import { type AnalyzerInput, found, newestOf, type OsAnalyzer } from "./analyzer.ts";
 import { CONTENT_MANIFESTS, readContentSets } from "./content_sets.ts";
 import { rpmPurl } from "./purl.ts";
+import { bdbValues } from "./rpm_bdb.ts";
 import { parseRpmHeader, type RpmHeader, rpmVersion } from "./rpm_header.ts";
-import { filePages, isSqlite, SqliteReader } from "./sqlite_reader.ts";
+import { ndbValues } from "./rpm_ndb.ts";
+import type { OnDamage, RpmValue } from "./rpm_value.ts";
+import { isSqlite, SqliteReader } from "./sqlite_reader.ts";
+import { pagesWithLog } from "./sqlite_wal.ts";
 
-const PATHS = ["usr/lib/sysimage/rpm/rpmdb.sqlite", "var/lib/rpm/rpmdb.sqlite"];
+/** In both lists the place that rpm itself prefers comes first; the other is a link to it, or older. */
+const BDB = ["usr/lib/sysimage/rpm/Packages", "var/lib/rpm/Packages"];
+const NDB = ["usr/lib/sysimage/rpm/Packages.db", "var/lib/rpm/Packages.db"];
+const SQLITE = ["usr/lib/sysimage/rpm/rpmdb.sqlite", "var/lib/rpm/rpmdb.sqlite"];
 /** Usually an NDB database; snyk-docker-plugin tries this path as SQLite as well. */
 const EITHER = "usr/lib/sysimage/rpm/Packages.db";
+
+/** RHEL and CentOS up to 8, Amazon Linux up to 2 (Berkeley DB), SUSE (NDB). */
+export const RPM_BDB_NDB: OsAnalyzer = {
+  name: "rpm-bdb-ndb",
+  patterns: [
+    { paths: [...BDB, ...NDB], maxBytes: LIMITS.packageDatabaseBytes },
+    { directories: [CONTENT_MANIFESTS], maxBytes: LIMITS.smallFileBytes },
+  ],
+  parse: parseRpmBdbNdb,
+};
 
 /** Fedora, RHEL 9 and later, Amazon Linux 2022 and later. */
 export const RPM_SQLITE: OsAnalyzer = {
   name: "rpm-sqlite",
   patterns: [
-    { paths: [...PATHS, EITHER], maxBytes: LIMITS.packageDatabaseBytes },
+    { paths: [...SQLITE, ...SQLITE.map(logOf), EITHER, logOf(EITHER)], maxBytes: LIMITS.packageDatabaseBytes },
     { directories: [CONTENT_MANIFESTS], maxBytes: LIMITS.smallFileBytes },
   ],
   parse: parseRpmSqlite,
 };
 
+function parseRpmBdbNdb(input: AnalyzerInput): OsPackages | undefined {
+  const bdb = newestOf(input.view, BDB)[0];
+  const ndb = newestOf(input.view, NDB).filter((file) => !isSqlite(file.content))[0];
+  const headers = [
+    ...(bdb === undefined ? [] : readHeaders(bdb, bdbValues, input)),
+    ...(ndb === undefined ? [] : readHeaders(ndb, ndbValues, input)),
+  ];
+  const database = (bdb ?? ndb)?.path ?? "";
+  return found("rpm", database, toPackages(headers, database, input));
+}
+
 function parseRpmSqlite(input: AnalyzerInput): OsPackages | undefined {
-  const either = newestOf(input.view, [EITHER]).filter((file) => isSqlite(file.content));
-  const file = [...newestOf(input.view, PATHS), ...either][0];
+  const { view } = input;
+  const either = newestOf(view, [EITHER]).filter((file) => isSqlite(file.content));
+  const file = [...newestOf(view, SQLITE), ...either][0];
   if (file === undefined) return undefined;
-  const headers = readHeaders(file, input);
+  // A database that is reached through a link has its log beside it: asking for both makes the extractor keep both.
+  for (const path of SQLITE) view.file(logOf(path));
+  const log = view.file(logOf(file.path))?.content;
+  const values = (content: Uint8Array, onDamage: OnDamage): Iterable<RpmValue> => sqliteValues(content, log, onDamage);
+  const headers = readHeaders(file, values, input);
   return found("rpm", file.path, toPackages(headers, file.path, input));
 }
 
+function logOf(path: string): string {
+  return `${path}-wal`;
+}
+
+function* sqliteValues(content: Uint8Array, log: Uint8Array | undefined, onDamage: OnDamage): Generator<RpmValue> {
+  for (const { rowid, value } of new SqliteReader(pagesWithLog(content, log), onDamage).rows("Packages", "blob")) {
+    yield { place: `row ${rowid}`, blob: value instanceof Uint8Array ? value : undefined };
+  }
+}
+
+type ReadValues = (content: Uint8Array, onDamage: OnDamage) => Iterable<RpmValue>;
+
 /** Headers of a database; what cannot be read is reported as one problem that counts and names the first. */
-function readHeaders(file: ImageFile, { report }: AnalyzerInput): RpmHeader[] {
+function readHeaders(file: ImageFile, readValues: ReadValues, { report }: AnalyzerInput): RpmHeader[] {
   const headers: RpmHeader[] = [];
   let damages = 0;
   let first = "";
@@ -44,15 +89,13 @@ function readHeaders(file: ImageFile, { report }: AnalyzerInput): RpmHeader[] {
     if (damages++ === 0) first = what;
   };
   try {
-    for (const { rowid, value } of new SqliteReader(filePages(file.content), damaged).rows("Packages", "blob")) {
+    for (const { place, blob } of readValues(file.content, damaged)) {
       if (headers.length >= LIMITS.osPackages) {
         const message = `Cannot read all of ${file.path}: it has more than ${LIMITS.osPackages} packages (osPackages)`;
         report({ code: "LIMIT_EXCEEDED", subject: file.path, message });
         break;
       }
-      const header = value instanceof Uint8Array
-        ? tryHeader(value, rowid, damaged)
-        : damaged(`row ${rowid} has no blob`);
+      const header = blob === undefined ? damaged(`${place} has no blob`) : tryHeader(blob, place, damaged);
       if (header !== undefined) headers.push(header);
     }
   } catch (error) {
@@ -69,11 +112,11 @@ function readHeaders(file: ImageFile, { report }: AnalyzerInput): RpmHeader[] {
   return headers;
 }
 
-function tryHeader(blob: Uint8Array, rowid: number, damaged: (what: string) => void): RpmHeader | undefined {
+function tryHeader(blob: Uint8Array, place: string, damaged: OnDamage): RpmHeader | undefined {
   try {
     return parseRpmHeader(blob);
   } catch (error) {
-    damaged(`row ${rowid}: ${reasonOf(error)}`);
+    damaged(`${place}: ${reasonOf(error)}`);
     return undefined;
   }
 }

@@ -9,9 +9,11 @@
  */
 import { OutpostError } from "../core/errors.ts";
 import { LIMITS } from "../core/limits.ts";
+import { concatBytes } from "../lib/bytes.ts";
+import type { OnDamage } from "./rpm_value.ts";
 import { columnNames, readColumn, readVarint, type SqliteValue } from "./sqlite_record.ts";
 
-/** Gives the pages of a database. A write-ahead log would be one more implementation, laid over the file's. */
+/** Gives the pages of a database: those of its file, or with a write-ahead log laid over them (sqlite_wal.ts). */
 export interface PageSource {
   readonly pageSize: number;
   readonly pageCount: number;
@@ -25,9 +27,6 @@ export interface SqliteRow {
   /** Undefined when the row has no such column. */
   readonly value: SqliteValue | undefined;
 }
-
-/** Takes the description of a damaged part that was passed over. */
-export type OnDamage = (what: string) => void;
 
 const MAGIC = new TextEncoder().encode("SQLite format 3\0");
 /** A database with this many faults is not worth its time. */
@@ -234,6 +233,10 @@ export class SqliteReader {
     if (at + local > body.length) return undefined;
     if (local === length) return body.subarray(at, at + length);
     if (length > this.#pages.pageCount * this.#pages.pageSize || at + local + 4 > body.length) return undefined;
+    if (length > LIMITS.rpmHeaderBytes) {
+      this.#damaged(`a row has ${length} bytes, more than ${LIMITS.rpmHeaderBytes} (rpmHeaderBytes)`);
+      return undefined;
+    }
     const chunks = [body.subarray(at, at + local)];
     let missing = length - local;
     let next = viewOf(body).getUint32(at + local);
@@ -245,7 +248,7 @@ export class SqliteReader {
       missing -= chunk.length;
       next = viewOf(page).getUint32(0);
     }
-    return joined(chunks, length);
+    return concatBytes(chunks);
   }
 
   #localLength(length: number): number {
@@ -255,16 +258,6 @@ export class SqliteReader {
     const fitting = least + (length - least) % (usable - 4);
     return fitting <= usable - 35 ? fitting : least;
   }
-}
-
-function joined(chunks: readonly Uint8Array[], length: number): Uint8Array {
-  const whole = new Uint8Array(length);
-  let at = 0;
-  for (const chunk of chunks) {
-    whole.set(chunk, at);
-    at += chunk.length;
-  }
-  return whole;
 }
 
 function viewOf(bytes: Uint8Array): DataView {

@@ -107,6 +107,15 @@ export const LIMITS = {
   /** Small JSON members of a compressed archive kept in memory, so that reading them does not restart its inflation. */
   archiveCacheBytes: 16 * MiB,
 
+  /** Head of an answer that the broker relays; Node.js takes 16 KiB, proxies add to it. */
+  httpHeadBytes: 64 * KiB,
+  /** Age after which a connection at rest is not used again: Node.js closes them after 5 s. */
+  httpIdleMs: 4_000,
+  /** Connections at rest for each origin: what 50 requests at once leave behind. */
+  httpIdleConnections: 64,
+  /** Time for an answer that came before the end of its request to be followed by that end. */
+  httpSettleMs: 5_000,
+
   /** A websocket frame: Snyk's server refuses more than 21 MiB. */
   brokerFrameBytes: 22_020_096,
   /** Body of an answer that travels inside the websocket (SOCKET_MAX_RESPONSE_LENGTH). */
@@ -141,6 +150,9 @@ export const LIMITS = {
   /** Bounds for the server's engine.io times, so that neither 0 nor 1e300 disables the watchdog. */
   brokerHeartbeatMinMs: 1_000,
   brokerHeartbeatMaxMs: 300_000,
+  /** Path and query of a brokered request, and its header fields together: Node's HTTP side takes 16 KiB of both. */
+  brokerUrlChars: 65_536,
+  brokerHeaderChars: 256 * KiB,
   /** Bytes that may wait in a websocket whose peer does not read before nothing more is put there. */
   brokerSendBufferBytes: 1 * MiB,
   /** Characters of an engine.io ping that are sent back: the protocol's own is `probe`, an echo must not be a mirror. */
