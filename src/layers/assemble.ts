@@ -18,6 +18,7 @@
 import { LIMITS } from "../core/limits.ts";
 import type { FilePattern, ImageView } from "../core/ports.ts";
 import type { ExtractedFile, ImageFile, LayerEntry, LayerFacts, Problem } from "../core/types.ts";
+import type { PathMatcher } from "./matcher.ts";
 import { type Content, type PathNode, PathTree, type Place } from "./path_tree.ts";
 
 type HardLink = Extract<LayerEntry, { readonly kind: "hardlink" }>;
@@ -26,15 +27,19 @@ type HardLink = Extract<LayerEntry, { readonly kind: "hardlink" }>;
  * Applies layers, bottom first. The cost is linear in the entries, replaced paths and directories of all layers, times the length
  * of their paths. `problems` of the view are those of the merging alone: the layers' own are in their facts.
  *
- * `sought` are the files that the layers were read for once more because links lead to them: one that is still not
- * there does not exist.
+ * `sought` are the files that the layers were read for once more because links lead to them, and `matcher` knows those
+ * that they were read for in the first place: one that is still not there does not exist.
  *
  * @throws {OutpostError} LIMIT_EXCEEDED when the image has more than LIMITS.viewPaths paths that matter.
  */
-export function assembleLayers(layers: readonly LayerFacts[], sought?: FilePattern): ImageView {
+export function assembleLayers(
+  layers: readonly LayerFacts[],
+  sought?: FilePattern,
+  matcher: PathMatcher = () => 0,
+): ImageView {
   const tree = new PathTree();
   layers.forEach((layer, index) => applyLayer(tree, layer, index));
-  return new MergedView(tree, sought);
+  return new MergedView(tree, sought, matcher);
 }
 
 function applyLayer(tree: PathTree, layer: LayerFacts, index: number): void {
@@ -126,11 +131,13 @@ class MergedView implements ImageView {
   readonly #byNode = new Map<PathNode, ImageFile>();
   readonly #reported = new Set<PathNode>();
   readonly #sought: ReadonlySet<string>;
+  readonly #matcher: PathMatcher;
   readonly #linkedFiles = new Set<string>();
   readonly #linkedDirectories = new Set<string>();
 
-  constructor(tree: PathTree, sought: FilePattern | undefined) {
+  constructor(tree: PathTree, sought: FilePattern | undefined, matcher: PathMatcher) {
     this.#tree = tree;
+    this.#matcher = matcher;
     this.#sought = new Set([...sought?.paths ?? [], ...sought?.directories ?? []]);
     for (const node of tree.contents()) {
       const { content, path, place } = node;
@@ -154,7 +161,7 @@ class MergedView implements ImageView {
   file(path: string): ImageFile | undefined {
     const { node, link, beyond } = this.#tree.resolve(path, { followLast: true });
     if (node !== undefined) return this.#byNode.get(node);
-    if (beyond !== undefined && this.#sought.has(beyond)) return undefined;
+    if (beyond !== undefined && (this.#sought.has(beyond) || this.#matcher(beyond) > 0)) return undefined;
     if (beyond !== undefined) this.#linkedFiles.add(beyond);
     if (link !== undefined) this.#reportLink(link);
     return undefined;
@@ -172,7 +179,7 @@ class MergedView implements ImageView {
   /** Kept files below a directory, links to the directory followed; `path` of each is where it really is. */
   filesIn(directory: string): readonly ImageFile[] {
     const { node, beyond } = this.#tree.resolve(directory, { followLast: true });
-    if (beyond !== undefined && !this.#sought.has(`${beyond}/`)) this.#linkedDirectories.add(`${beyond}/`);
+    if (beyond !== undefined && !this.#isSoughtDirectory(beyond)) this.#linkedDirectories.add(`${beyond}/`);
     if (node === undefined || node.content !== undefined) return [];
     if (node.path === "") return this.#files;
     // In code unit order, all paths below a directory stand together; "0" is the code unit after "/".
@@ -190,6 +197,11 @@ class MergedView implements ImageView {
         ? []
         : [{ path, size: content.size, layer: place.layer, data }];
     });
+  }
+
+  /** Whether everything below a directory was to be kept: asked with a name that no other pattern names. */
+  #isSoughtDirectory(path: string): boolean {
+    return this.#sought.has(`${path}/`) || this.#matcher(`${path}/\0.\0`) > 0;
   }
 
   /** Index of the first file whose path is not before `path`. */

@@ -53,7 +53,7 @@ export function createLayerEngine(options: LayerEngineOptions): LayerEngine {
     version,
     extract: (layer, extractOptions) =>
       extractLayer(layer, widened(extractor, options, extractOptions.also), extractOptions),
-    assemble: assembleLayers,
+    assemble: (layers, sought) => assembleLayers(layers, sought, extractor.matcher),
   };
 }
 

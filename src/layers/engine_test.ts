@@ -65,6 +65,27 @@ describe("createLayerEngine()", () => {
     expect(whole.problems).toEqual([]);
   });
 
+  it("does not ask for the layers again where a link leads to files that were wanted anyway", async () => {
+    const paths = ["var/lib/rpm/Packages", "usr/lib/sysimage/rpm/Packages", "usr/lib/sysimage/rpm/rpmdb.sqlite"];
+    const engine = createLayerEngine({
+      patterns: [{ paths, directories: ["etc/all/"], maxBytes: 1 << 20 }],
+      version: "1",
+    });
+    const handle = layer(tar(
+      { name: "usr/lib/sysimage/rpm/rpmdb.sqlite", body: "database" },
+      { name: "var/lib/rpm", type: "2", linkName: "../../usr/lib/sysimage/rpm" },
+      { name: "srv/link", type: "2", linkName: "/etc/all" },
+    ));
+    const view = engine.assemble([await engine.extract(handle, { signal })]);
+    expect(view.file("var/lib/rpm/Packages")).toBeUndefined();
+    expect(view.file("var/lib/rpm/rpmdb.sqlite")?.path).toBe("usr/lib/sysimage/rpm/rpmdb.sqlite");
+    expect(view.filesIn("srv/link/")).toEqual([]);
+    expect(view.linkedPaths()).toBeUndefined();
+    expect(view.problems).toEqual([]);
+    expect(view.file("var/lib/rpm/other")).toBeUndefined();
+    expect(view.linkedPaths()).toMatchObject({ paths: ["usr/lib/sysimage/rpm/other"] });
+  });
+
   it("has a version that names extractor and table, and marks facts with it", async () => {
     const [one, two] = ["table-1", "table-2"].map((version) => createLayerEngine({ patterns, version }));
     expect(one?.version).not.toBe(two?.version);
