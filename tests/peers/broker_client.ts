@@ -5,7 +5,7 @@
  * @module
  */
 import { NODE_24, peerPath } from "./mod.ts";
-import { freePort, poll, startProcess } from "./process.ts";
+import { freePort, poll, type ServerProcess, startProcess } from "./process.ts";
 
 /** How to start the client. */
 export interface BrokerClientOptions {
@@ -25,6 +25,7 @@ export interface BrokerClientOptions {
 export interface BrokerClient extends AsyncDisposable {
   /** Where the agent sends its callbacks: BROKER_CLIENT_URL. */
   readonly url: string;
+  readonly process: ServerProcess;
   log(): string;
   stop(): Promise<void>;
 }
@@ -84,5 +85,5 @@ export async function startBrokerClient(options: BrokerClientOptions): Promise<B
     await client.stop();
     await remove();
   };
-  return { url, log: () => client.log(), stop, [Symbol.asyncDispose]: stop };
+  return { url, process: client, log: () => client.log(), stop, [Symbol.asyncDispose]: stop };
 }

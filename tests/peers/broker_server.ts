@@ -48,6 +48,8 @@ export interface BrokerServer extends AsyncDisposable {
   /** `http://127.0.0.1:port`, BROKER_SERVER_URL for a client. */
   readonly url: string;
   readonly port: number;
+  /** Process id of the server as it runs now. */
+  readonly pid: number;
   readonly upstream: Upstream;
   /** Where a caller of the client behind `token` asks. The server knows tokens in lower case only. */
   brokerUrl(token: string, path: string): string;
@@ -114,6 +116,9 @@ export async function startBrokerServer(options: BrokerServerOptions = {}): Prom
   return {
     url,
     port,
+    get pid() {
+      return process?.pid ?? 0;
+    },
     upstream,
     brokerUrl: (token, path) => `${url}/broker/${token.toLowerCase()}${path}`,
     connected: (token, signal, sockets = 1) =>
@@ -146,7 +151,12 @@ function environment(
     CLIENT_WORKLOAD_NAME: "BrokerClientRequestWorkload",
     CLIENT_WORKLOAD_MODULE_PATH: "../broker-workload/clientLocalRequests",
     ...(options.mandatoryAuth === true
-      ? { BROKER_SERVER_MANDATORY_AUTH_ENABLED: "true", GATEWAY_HOSTNAME: upstream }
+      ? {
+        BROKER_SERVER_MANDATORY_AUTH_ENABLED: "true",
+        // Who is asked about tokens: of handshakes, and of renewals.
+        GATEWAY_HOSTNAME: upstream,
+        AUTHORIZATION_SERVICE: upstream,
+      }
       : {}),
   };
 }
