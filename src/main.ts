@@ -18,6 +18,7 @@ import { withDeadline } from "./lib/deadline.ts";
 import { Redactor } from "./lib/redact.ts";
 import { classifyTransportError } from "./net/classify.ts";
 import { createDenoTransport } from "./net/deno_transport.ts";
+import { DirectClient } from "./net/direct.ts";
 import { parseCertificates } from "./net/tls.ts";
 import {
   configuredCredentials,
@@ -29,6 +30,7 @@ import { createLogger } from "./telemetry/log.ts";
 import { Metrics } from "./telemetry/metrics.ts";
 import {
   createWorld,
+  dialer,
   eventLoop,
   keepLoopbackDirect,
   openDirectory,
@@ -36,6 +38,7 @@ import {
   readDotEnv,
   signalsOfProcess,
   systemClock,
+  usesProxy,
 } from "./world.ts";
 
 /** Runs the command line of this process; returns the exit code. */
@@ -84,6 +87,7 @@ export async function createToolbox(
   const caCerts = config.tls.caCerts.flatMap((pem) => parseCertificates(pem, "CA_CERT"));
   const outbound = transport.open({ caCerts });
   const socketClient = caCerts.length === 0 ? undefined : Deno.createHttpClient({ caCerts });
+  const direct = usesProxy(env) ? undefined : new DirectClient({ dial: dialer(caCerts), clock: systemClock });
   const registries = createRegistryProvider({
     transport,
     clock: systemClock,
@@ -111,6 +115,7 @@ export async function createToolbox(
         redactor,
         metrics,
         fetch: outbound.fetch,
+        exchange: direct && ((request) => direct.exchange(request)),
         webSocket: (url, { headers }) =>
           new WebSocket(url, {
             headers: { ...headers },
@@ -126,6 +131,7 @@ export async function createToolbox(
     close: () => {
       registries.close();
       outbound.close();
+      direct?.close();
       socketClient?.close();
       return Promise.resolve();
     },
@@ -171,15 +177,22 @@ export interface ScanEngineOptions {
 
 /** Loads the scan pipeline with its layer engine; the result may be called any number of times. */
 export async function createScan({ engine: name = "auto" }: ScanEngineOptions = {}): Promise<ScanFunction> {
-  const [{ ANALYZERS_VERSION, WANTED }, { createLayerEngine }, { loadInflater }, { scanImage }] = await Promise.all([
-    import("./analyzers/mod.ts"),
-    import("./layers/engine.ts"),
-    import("./layers/inflaters.ts"),
-    import("./jobs/scan_image.ts"),
-  ]);
+  const [{ wantedFiles }, { createLayerEngine }, { loadFileInflater, loadInflater }, { scanImage }] = await Promise.all(
+    [
+      import("./analyzers/applications.ts"),
+      import("./layers/engine.ts"),
+      import("./layers/inflaters.ts"),
+      import("./jobs/scan_image.ts"),
+    ],
+  );
   const inflater = await loadInflater(name);
-  const engine = createLayerEngine({ patterns: WANTED, version: ANALYZERS_VERSION, inflater, eventLoop });
-  return (options) => scanImage({ ...options, engine, clock: systemClock });
+  const fileInflater = await loadFileInflater(name);
+  return (options) => {
+    const { patterns, extractors, version } = wantedFiles(options.analysis);
+    const extraction = { extractors, inflater: fileInflater };
+    const engine = createLayerEngine({ patterns, extraction, version, inflater, eventLoop });
+    return scanImage({ ...options, engine, clock: systemClock });
+  };
 }
 
 function registryOptions(config: Config, caCerts: readonly string[]): RegistryOptions {

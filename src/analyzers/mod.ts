@@ -58,8 +58,8 @@ export function analyzeOs(view: ImageView): OsAnalysis {
   return { release, packages: NO_PACKAGES, problems };
 }
 
-/** FNV-1a, 32 bits: enough to tell one version of a table from another. */
-function fnv1a(text: string): string {
+/** FNV-1a of a text, 32 bits as hexadecimal digits: enough to tell one version of a table from another. */
+export function fnv1a(text: string): string {
   let hash = 0x811c9dc5;
   for (const byte of new TextEncoder().encode(text)) hash = Math.imul(hash ^ byte, 0x01000193);
   return (hash >>> 0).toString(16).padStart(8, "0");

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { analyzeApplications } from "../analyzers/applications.ts";
 import { analyzeOs } from "../analyzers/mod.ts";
 import { OutpostError, toOutpostError } from "../core/errors.ts";
 import { LIMITS } from "../core/limits.ts";
@@ -16,7 +17,7 @@ import type {
   ScanEvent,
   ScanReport,
 } from "../core/ports.ts";
-import type { LayerFacts, OsAnalysis, Problem } from "../core/types.ts";
+import type { AnalysisOptions, LayerFacts, OsAnalysis, Problem } from "../core/types.ts";
 import { withDeadline } from "../lib/deadline.ts";
 import { buildScanResults } from "../results/mod.ts";
 
@@ -33,6 +34,8 @@ export interface ScanImageOptions {
   readonly registryHost?: string | undefined;
   /** Stored bytes of all layers together; SNYK_MAX_IMAGE_SIZE_IN_BYTES. */
   readonly maxImageBytes: number;
+  /** What is looked at; the engine was made for the same (analyzers/applications.ts, `wantedFiles`). */
+  readonly analysis?: AnalysisOptions | undefined;
   readonly signal: AbortSignal;
   readonly onEvent?: ((event: ScanEvent) => void) | undefined;
 }
@@ -54,11 +57,12 @@ export function scanImage(options: ScanImageOptions): Promise<ScanReport> {
 }
 
 async function scan(options: ScanImageOptions): Promise<ScanReport> {
-  const { image, imageName, imageNameIsFile = false, signal, onEvent } = options;
+  const { image, imageName, imageNameIsFile = false, analysis = {}, signal, onEvent } = options;
   const bytes = checkSize(options);
   onEvent?.({ kind: "resolved", imageName, layers: image.layers.length, bytes });
   const { layers, view, os } = await readImage(options);
-  const problems: Problem[] = [...image.problems, ...layers.flatMap((layer) => layer.problems), ...os.problems];
+  const apps = await analyzeApplications({ view, os, imageName, options: analysis, signal });
+  const problems: Problem[] = [image, ...layers, os, apps].flatMap((part) => part.problems);
   const attestations = await image.attestations(signal).catch((error: unknown) => {
     const { code, message } = toOutpostError(error);
     if (code === "CANCELLED") throw error;
@@ -66,7 +70,7 @@ async function scan(options: ScanImageOptions): Promise<ScanReport> {
     return [];
   });
   const { registryHost } = options;
-  const input = { imageName, imageNameIsFile, registryHost, image, layers, view, os, attestations };
+  const input = { imageName, imageNameIsFile, registryHost, image, layers, view, os, apps, attestations };
   const scanResults = buildScanResults(input, (problem) => problems.push(problem));
   const all = unique([...problems, ...view.problems]);
   onEvent?.({ kind: "analyzed", packages: os.packages.packages.length, problems: all.length });

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { ScanFact, ScanInput, ScanReport, ScanResult } from "../core/ports.ts";
+import type { AppResult, ScanFact, ScanInput, ScanReport, ScanResult } from "../core/ports.ts";
 import { buildDepGraph } from "./dep_graph.ts";
 import { buildDepTree } from "./dep_tree.ts";
 import { configFacts, fact } from "./facts.ts";
@@ -21,7 +21,7 @@ import { attributePackages, userInstructions } from "./user_instructions.ts";
 export const PLUGIN_VERSION = "9.20.2";
 
 /**
- * Builds the ScanResults of an image: the operating system's comes first, whatever was found. `report` is told what is
+ * Builds the ScanResults of an image: the operating system's comes first, whatever was found, then the applications'. `report` is told what is
  * not as it should be in them.
  *
  * @throws {OutpostError} REFERENCE_INVALID if `imageName` is given as a name but is not an image reference.
@@ -48,14 +48,16 @@ export function buildScanResults(input: ScanInput, report: (problem: Problem) =>
   });
   const layers = image.layers.map((layer) => layer.name);
   const provenance = provenanceMetadata(input.attestations);
+  const names = nameFacts(input);
   const facts: ScanFact[] = [
     { type: "depGraph", data: depGraph },
+    ...input.apps?.imageFacts ?? [],
     ...fact("imageId", image.configDigest),
     ...fact("imageLayers", layers, layers.length),
     ...configFacts(config),
     ...fact("imageOsReleasePrettyName", os.release.prettyName),
     ...fact("autoDetectedUserInstructions", instructions, Object.keys(instructions.dockerfilePackages).length),
-    ...nameFacts(input),
+    ...names,
     ...fact("provenanceMetadata", provenance, provenance.length),
     ...fact("platform", platform),
     { type: "pluginVersion", data: PLUGIN_VERSION },
@@ -64,7 +66,16 @@ export function buildScanResults(input: ScanInput, report: (problem: Problem) =>
     facts: truncateFacts(facts),
     target: { image: root.name },
     identity: { type, ...(platform === undefined ? {} : { args: { platform } }) },
-  }];
+  }, ...applications(input.apps?.results ?? [], root.name, [...fact("imageId", image.configDigest), ...names])];
+}
+
+/** One ScanResult for each application; `shared` are the facts that all of them have. */
+function applications(results: readonly AppResult[], image: string, shared: readonly ScanFact[]): ScanResult[] {
+  return results.map(({ type, targetFile, facts }) => ({
+    facts: truncateFacts([...facts, ...shared, { type: "pluginVersion", data: PLUGIN_VERSION }]),
+    target: { image },
+    identity: { type, targetFile },
+  }));
 }
 
 /**
