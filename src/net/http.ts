@@ -22,6 +22,8 @@ export interface HttpRequest {
   readonly headers?: Readonly<Record<string, string>>;
   /** Body of a POST, sent as a form. */
   readonly form?: URLSearchParams;
+  /** Body of a POST as text of another media type. */
+  readonly content?: { readonly type: string; readonly text: string };
   /** Most attempts; LIMITS.attempts by default. */
   readonly attempts?: number | undefined;
   /** Longest wait for the response head; LIMITS.responseTimeoutMs by default. */
@@ -146,8 +148,11 @@ export class HttpClient {
     const began = clock.now();
     try {
       const response = await withDeadline({ clock, ms, what: `The request to ${url.host}`, signal }, (deadline) => {
-        const init = { method: request.method, headers: { ...headers }, redirect: "manual" as const, signal: deadline };
-        const sent = new Request(url, request.form === undefined ? init : { ...init, body: request.form });
+        const type = request.content === undefined ? {} : { "content-type": request.content.type };
+        const body = request.form ?? request.content?.text;
+        const init = { method: request.method, redirect: "manual" as const, signal: deadline };
+        const withHeaders = { ...init, headers: { ...headers, ...type } };
+        const sent = new Request(url, body === undefined ? withHeaders : { ...withHeaders, body });
         return abortable(fetchFor(url)(sent), deadline);
       });
       logger.debug("HTTP", {

@@ -7,12 +7,12 @@
  */
 import { OutpostError } from "../core/errors.ts";
 import { LIMITS } from "../core/limits.ts";
-import type { RegistryCredentials } from "../core/ports.ts";
 import type { BufferedResponse, HttpClient, HttpRequest, HttpResponse, StreamedResponse } from "../net/http.ts";
 import { type Challenge, parseChallenges, parseScopes } from "./challenge.ts";
-import { basicAuthorization, hasLogin } from "./credentials.ts";
+import { basicAuthorization } from "./credentials.ts";
 import { apiUrl, type Endpoint } from "./endpoint.ts";
 import type { Flavour } from "./flavour.ts";
+import type { Login as Account, LoginSource } from "./login.ts";
 import type { TokenRequest, TokenSource } from "./token_source.ts";
 
 /** Parts of a registry that may ask for different logins (Harbor's catalog does). */
@@ -41,7 +41,7 @@ export interface AuthenticatorOptions {
   readonly tokens: TokenSource;
   readonly endpoint: Endpoint;
   readonly flavour: Flavour;
-  readonly credentials: RegistryCredentials;
+  readonly login: LoginSource;
 }
 
 interface Login {
@@ -50,6 +50,8 @@ interface Login {
   /** The token came from the cache: it may be stale. */
   readonly cached?: boolean;
   readonly scopes: readonly string[];
+  /** What HTTP Basic was made from. */
+  readonly account?: Account;
 }
 
 /** Times that one request is sent again with a better login: stale token, wider scope, other scheme. */
@@ -67,7 +69,13 @@ export class Authenticator {
 
   /** Whether there is anything to log in with. */
   get hasCredentials(): boolean {
-    return hasLogin(this.#options.credentials);
+    return this.#options.login.present;
+  }
+
+  /** The token server that the registry names at `/v2/`, as it stands in the challenge. */
+  async realm(signal: AbortSignal): Promise<string | undefined> {
+    const known = this.#known.get("api") ?? await this.#probe(signal);
+    return known.find(({ scheme }) => scheme === "bearer")?.parameters.get("realm");
   }
 
   /** Sends a request, logs in as asked, and reads the whole answer. */
@@ -100,13 +108,28 @@ export class Authenticator {
       login = next;
       response = await sendWith(login);
     }
+    const renewed = await this.#renew(response, login, signal);
+    if (renewed !== undefined) {
+      await drop(response);
+      login = renewed;
+      response = await sendWith(login);
+    }
     if (login.kind === "basic" && response.status !== 401) this.#basicAccepted = true;
     return { response, login: login.kind === "basic" && this.#basicAccepted ? "basic-accepted" : login.kind };
   }
 
+  /** Another HTTP Basic login, once the registry refuses a short-lived one (ECR says 403). */
+  async #renew(response: HttpResponse, tried: Login, signal: AbortSignal): Promise<Login | undefined> {
+    const { login, endpoint } = this.#options;
+    const refused = (response.status === 401 || response.status === 403) && response.url.origin === endpoint.origin;
+    if (!refused || tried.account === undefined || login.renew === undefined) return undefined;
+    const account = await login.renew(tried.account, signal);
+    return account === undefined ? undefined : basicLogin(account, tried.scopes);
+  }
+
   /** The login to try first. */
   async #prepare(target: AuthorizedRequest, signal: AbortSignal): Promise<Login> {
-    if (this.#options.flavour.preferBasic && this.hasCredentials) return this.#basic(target.scopes);
+    if (this.#options.flavour.preferBasic && this.hasCredentials) return await this.#basic(target.scopes, signal);
     const known = this.#known.get(target.area) ?? this.#known.get("api");
     if (known !== undefined) return await this.#login(known, target.scopes, signal) ?? none(target.scopes);
     if (!this.hasCredentials || target.area === "api") return none(target.scopes);
@@ -134,7 +157,7 @@ export class Authenticator {
   ): Promise<Login | undefined> {
     const bearer = challenges.find((challenge) => challenge.scheme === "bearer");
     const basic = challenges.some((challenge) => challenge.scheme === "basic") && this.hasCredentials;
-    if (bearer === undefined) return basic ? this.#basic(scopes) : undefined;
+    if (bearer === undefined) return basic ? await this.#basic(scopes, signal) : undefined;
     const request: TokenRequest = {
       realm: bearer.parameters.get("realm") ?? "",
       service: bearer.parameters.get("service"),
@@ -144,7 +167,7 @@ export class Authenticator {
     if (token !== undefined) {
       return { kind: "token", authorization: `Bearer ${token.value}`, cached: token.cached, scopes };
     }
-    if (basic) return this.#basic(scopes);
+    if (basic) return await this.#basic(scopes, signal);
     throw new OutpostError(
       "REGISTRY_PROTOCOL",
       `Cannot log in to ${this.#options.endpoint.host}: its token server does not serve tokens`,
@@ -175,12 +198,16 @@ export class Authenticator {
     }
     if (bearer !== undefined && wider !== undefined) return await this.#login([bearer], wider, signal);
     const basic = challenges.some((challenge) => challenge.scheme === "basic") && this.hasCredentials;
-    return basic ? this.#basic(target.scopes) : undefined;
+    return basic ? await this.#basic(target.scopes, signal) : undefined;
   }
 
-  #basic(scopes: readonly string[]): Login {
-    return { kind: "basic", authorization: basicAuthorization(this.#options.credentials), scopes };
+  async #basic(scopes: readonly string[], signal: AbortSignal): Promise<Login> {
+    return basicLogin(await this.#options.login.get(signal), scopes);
   }
+}
+
+function basicLogin(account: Account, scopes: readonly string[]): Login {
+  return { kind: "basic", authorization: basicAuthorization(account), scopes, account };
 }
 
 function none(scopes: readonly string[]): Login {

@@ -76,6 +76,7 @@ export function configuredCredentials(values: ConfiguredRegistry): RegistryCrede
     type,
     base: values.base ?? "",
     ...login,
+    token: type === "digitalocean-cr" ? undefined : values.token,
     roleArn: values.roleArn,
     region: values.region,
     externalId: values.externalId,
@@ -98,14 +99,14 @@ export function encodeCredentials(credentials: RegistryCredentials): string {
 
 /** SHA-256 of credentials, in hexadecimal: the key of caches, which must not hold the secret itself. */
 export function credentialHash(credentials: RegistryCredentials): string {
-  const { type, base, username, password, roleArn, region, externalId } = credentials;
-  const fields = [type, base, username, password, roleArn, region, externalId].map((field) => field ?? null);
+  const { type, base, username, password, token, roleArn, region, externalId } = credentials;
+  const fields = [type, base, username, password, token, roleArn, region, externalId].map((field) => field ?? null);
   return createHash("sha256").update(JSON.stringify(fields)).digest("hex");
 }
 
 /** The secret parts of credentials, in the forms in which an answer might repeat them. */
 export function secretsOf(credentials: RegistryCredentials): readonly string[] {
-  return [credentials.username, credentials.password, credentials.externalId].filter(given);
+  return [credentials.username, credentials.password, credentials.token, credentials.externalId].filter(given);
 }
 
 /** Whether credentials hold a user name or a password. */
@@ -114,8 +115,8 @@ export function hasLogin(credentials: RegistryCredentials): boolean {
 }
 
 /** The value of `Authorization` for HTTP Basic (RFC 7617), in UTF-8. */
-export function basicAuthorization(credentials: RegistryCredentials): string {
-  const pair = `${credentials.username ?? ""}:${credentials.password ?? ""}`;
+export function basicAuthorization(login: { readonly username: string; readonly password: string }): string {
+  const pair = `${login.username}:${login.password}`;
   return `Basic ${new TextEncoder().encode(pair).toBase64()}`;
 }
 

@@ -179,7 +179,7 @@ describe("credentialHash()", () => {
 
 describe("basicAuthorization()", () => {
   it("is RFC 7617 in UTF-8", () => {
-    expect(basicAuthorization({ type: "oci", base: "", username: "ü", password: "a:b" })).toBe("Basic w7w6YTpi");
-    expect(basicAuthorization({ type: "oci", base: "", password: "p" })).toBe("Basic OnA=");
+    expect(basicAuthorization({ username: "ü", password: "a:b" })).toBe("Basic w7w6YTpi");
+    expect(basicAuthorization({ username: "", password: "p" })).toBe("Basic OnA=");
   });
 });

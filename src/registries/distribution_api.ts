@@ -14,13 +14,16 @@ import { readAll } from "../net/body.ts";
 import type { BufferedResponse, HttpClient, HttpRequest, StreamedResponse } from "../net/http.ts";
 import { type Area, Authenticator, type Authorized, type LoginState } from "./auth.ts";
 import { openBlob } from "./blob_stream.ts";
-import { hasLogin, secretsOf } from "./credentials.ts";
+import { secretsOf } from "./credentials.ts";
 import { apiUrl, type Endpoint } from "./endpoint.ts";
 import { type ErrorContext, parseErrorBody, protocolError, registryError, type Subject } from "./errors.ts";
-import type { Flavour } from "./flavour.ts";
+import type { Flavour, FlavourContext, RegistryCalls, Sources } from "./flavour.ts";
+import { type JsonAnswer, type JsonCall, readJson } from "./json_source.ts";
+import { fixedLogin, type LoginSource } from "./login.ts";
 import { digestOf, MANIFEST_TYPES, type ParsedManifest, parseManifest, verifyContent } from "./manifest.ts";
 import { listPages, type PageAnswer } from "./pager.ts";
 import { TokenSource } from "./token_source.ts";
+import { VendorApi } from "./vendor_api.ts";
 
 /** What {@link DistributionApi} needs. */
 export interface DistributionApiOptions {
@@ -29,6 +32,8 @@ export interface DistributionApiOptions {
   readonly credentials: RegistryCredentials;
   /** Hosts besides the registry's own that may receive its logins. */
   readonly authHosts: readonly string[];
+  /** Owners whose repositories are listed (CR_NAMESPACES). */
+  readonly namespaces?: readonly string[] | undefined;
   readonly clock: Clock;
   readonly logger: Logger;
 }
@@ -52,11 +57,15 @@ const ACCEPT_MANIFESTS = { accept: MANIFEST_TYPES.join(", ") };
 const SIZE_REFUSED = /PAGINATION_NUMBER_INVALID|maxResults|page[ _]?size|less than or equal to|\bparameter n\b|\bn=/i;
 
 /** One registry with one set of credentials, call by call. */
-export class DistributionApi {
+export class DistributionApi implements RegistryCalls {
   readonly endpoint: Endpoint;
+  /** Where the type's lists come from, as far as not from here. */
+  readonly sources: Sources;
   readonly #options: DistributionApiOptions;
   readonly #tokens: TokenSource;
   readonly #auth: Authenticator;
+  readonly #login: LoginSource;
+  readonly #closing = new AbortController();
   readonly #redactor = new Redactor();
 
   /** @throws {OutpostError} CONFIG_INVALID when the registry's address cannot be used. */
@@ -66,13 +75,38 @@ export class DistributionApi {
     for (const secret of secretsOf(credentials)) this.#redactor.add(secret);
     this.endpoint = endpoint;
     this.#options = options;
-    this.#tokens = new TokenSource({ ...options, endpoint, redact: (text) => this.#redactor.text(text) });
-    this.#auth = new Authenticator({ client: options.client, tokens: this.#tokens, endpoint, flavour, credentials });
+    const context = this.#flavourContext();
+    const login = flavour.login?.(context) ?? fixedLogin(credentials);
+    this.#login = login;
+    this.#tokens = new TokenSource({ ...options, endpoint, login, redact: (text) => this.#redactor.text(text) });
+    this.#auth = new Authenticator({ client: options.client, tokens: this.#tokens, endpoint, flavour, login });
+    this.sources = flavour.sources?.(context, this) ?? {};
   }
 
   /** Forgets tokens. */
   close(): void {
     this.#tokens.close();
+    this.#closing.abort(new OutpostError("CANCELLED", "The registry client was closed"));
+  }
+
+  async tokenServer(signal: AbortSignal): Promise<URL | undefined> {
+    const realm = await this.#auth.realm(signal);
+    return realm === undefined ? undefined : this.#tokens.checkRealm(realm);
+  }
+
+  async call(call: JsonCall, signal: AbortSignal): Promise<JsonAnswer> {
+    const { url, subject, action, scopes = [], form, content } = call;
+    if (url.origin !== this.endpoint.origin) throw new TypeError(`${this.endpoint.origin} has no ${url.origin}`);
+    const headers = { accept: "application/json", ...call.headers };
+    const request: HttpRequest = form !== undefined
+      ? { method: "POST", url, headers, form }
+      : content !== undefined
+      ? { method: "POST", url, headers, content }
+      : { method: "GET", url, headers };
+    const area: Area = subject === "catalog" ? "catalog" : "repository";
+    const { response, login } = await this.#auth.request({ request, area, scopes }, LIMITS.pageBytes, signal);
+    if (response.status === 200 && !isHtml(response)) return readJson(response, action);
+    throw registryError(response, this.#context(action, subject, login));
   }
 
   /** `GET /v2/` without a login: 200 or 401 is what a registry answers; anything else is thrown. */
@@ -100,8 +134,8 @@ export class DistributionApi {
     throw registryError(response, this.#context(action, "login", login));
   }
 
-  /** Repository names, page by page. */
-  repositories(signal: AbortSignal): AsyncGenerator<readonly string[], void, void> {
+  /** Names of `_catalog`, page by page. */
+  catalog(signal: AbortSignal): AsyncGenerator<readonly string[], void, void> {
     const { flavour } = this.#options;
     return this.#list({
       path: "_catalog",
@@ -257,7 +291,7 @@ export class DistributionApi {
     name: string,
     request: HttpRequest,
   ): { readonly request: HttpRequest; readonly area: Area; readonly scopes: readonly string[] } {
-    return { request, area: "repository", scopes: [`repository:${name}:pull`] };
+    return { request, area: "repository", scopes: [`repository:${name}:${this.#options.flavour.pullActions}`] };
   }
 
   #list(list: ListRequest, signal: AbortSignal): AsyncGenerator<readonly string[], void, void> {
@@ -288,7 +322,7 @@ export class DistributionApi {
   }
 
   #context(action: string, subject: Subject, login: LoginState): ErrorContext {
-    const { flavour, credentials } = this.#options;
+    const { flavour } = this.#options;
     return {
       host: this.endpoint.host,
       action,
@@ -296,8 +330,24 @@ export class DistributionApi {
       flavour,
       origin: this.endpoint.origin,
       login,
-      hasCredentials: hasLogin(credentials),
+      hasCredentials: this.#login.present,
       redact: (text) => this.#redactor.text(text),
+    };
+  }
+
+  #flavourContext(): FlavourContext {
+    const { client, flavour, credentials, clock, logger, namespaces = [] } = this.#options;
+    const { endpoint } = this;
+    const redactor = this.#redactor;
+    const hasCredentials = secretsOf(credentials).length > 0;
+    return {
+      endpoint,
+      credentials,
+      namespaces,
+      clock,
+      logger,
+      closed: this.#closing.signal,
+      openApi: (options) => new VendorApi({ client, flavour, host: endpoint.host, hasCredentials, redactor }, options),
     };
   }
 }

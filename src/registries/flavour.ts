@@ -4,10 +4,61 @@
  *
  * @module
  */
-import type { RegistryCredentials } from "../core/ports.ts";
 import { LIMITS } from "../core/limits.ts";
+import type { Clock, Logger, RegistryCredentials } from "../core/ports.ts";
+import type { TagInfo } from "../core/types.ts";
 import type { RegistryType } from "./credentials.ts";
 import { type BasePath, type Endpoint, parseBase, qualifyName } from "./endpoint.ts";
+import type { JsonSource } from "./json_source.ts";
+import type { LoginSource } from "./login.ts";
+import type { VendorApiOptions } from "./vendor_api.ts";
+
+/** Names of repositories as they stand on the wire, page by page. */
+export type CatalogSource = (signal: AbortSignal) => AsyncIterable<readonly string[]>;
+
+/** Tags of a repository (its wire name) with digest and last push, page by page; null where the vendor does not tell. */
+export type TagSource = (name: string, signal: AbortSignal) => AsyncIterable<readonly TagInfo[]>;
+
+/** Where a type's lists come from. What is left out comes from `/v2`. */
+export interface Sources {
+  /** Instead of `/v2/_catalog`. To try that one after it, combine them by `firstListing` (first_listing.ts). */
+  readonly catalog?: CatalogSource;
+  /**
+   * Instead of `tags/list` and a HEAD per tag. When it fails before its first page for any other reason than a rate limit
+   * the tags are listed by `/v2`, so a source needs no fallback of its own.
+   */
+  readonly tags?: TagSource;
+}
+
+/** The registry itself, for what a type does beside pulling; errors are classified. */
+export interface RegistryCalls extends JsonSource {
+  /** `/v2/_catalog`. */
+  catalog(signal: AbortSignal): AsyncIterable<readonly string[]>;
+  /** `/v2/<name>/tags/list`. */
+  tags(name: string, signal: AbortSignal): AsyncIterable<readonly string[]>;
+  /** A call to any path at the registry's own origin, with the registry's login. */
+  call: JsonSource["call"];
+  /**
+   * The token server that the registry names, after the check by which it may get the login; undefined when it names none.
+   *
+   * @throws {OutpostError} UNSAFE_REALM.
+   */
+  tokenServer(signal: AbortSignal): Promise<URL | undefined>;
+}
+
+/** What a type's login and sources are made from. One per registry client. */
+export interface FlavourContext {
+  readonly endpoint: Endpoint;
+  readonly credentials: RegistryCredentials;
+  /** Owners whose repositories are listed where the account's own do not tell (CR_NAMESPACES). */
+  readonly namespaces: readonly string[];
+  readonly clock: Clock;
+  readonly logger: Logger;
+  /** Aborts when the client is closed. */
+  readonly closed: AbortSignal;
+  /** A vendor's API at another origin. */
+  openApi(options: VendorApiOptions): JsonSource;
+}
 
 /** A registry type. */
 export interface Flavour {
@@ -22,12 +73,18 @@ export interface Flavour {
   endpoint(credentials: RegistryCredentials): Endpoint;
   /** A repository's name on the wire. */
   wireName(endpoint: Endpoint, repository: string): string;
+  /** What to log in with, when that is not CR_USERNAME and CR_PASSWORD. Called once per client. */
+  readonly login?: (context: FlavourContext) => LoginSource;
+  /** Where the lists come from, when not from `/v2`. Called once per client. */
+  readonly sources?: (context: FlavourContext, registry: RegistryCalls) => Sources;
   /** Token scope for the repository list; undefined asks for a token without scope. */
   readonly catalogScope: string | undefined;
   /** Actions asked for on a repository whose tags are listed. */
   readonly tagsActions: string;
   readonly catalogPageSize: number;
   readonly tagsPageSize: number;
+  /** Actions asked for on a repository that is pulled from. */
+  readonly pullActions: string;
   /** Sends HTTP Basic at once: anonymous answers are poorer than an account's, or tokens do not work everywhere. */
   readonly preferBasic: boolean;
   /** An empty repository list says nothing: this type keeps its list elsewhere. */
@@ -56,6 +113,7 @@ export function defineFlavour(options: FlavourOptions): Flavour {
     wireName: qualifyName,
     catalogScope: "registry:catalog:*",
     tagsActions: "pull",
+    pullActions: "pull",
     catalogPageSize: LIMITS.catalogPageSize,
     tagsPageSize: LIMITS.tagsPageSize,
     preferBasic: false,

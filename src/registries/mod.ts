@@ -87,6 +87,8 @@ export interface RegistryOptions {
   readonly clientCertificate?: ClientCertificate | undefined;
   /** Hosts besides the registry's own that may receive its logins (CR_AUTH_HOSTS). */
   readonly authHosts?: readonly string[] | undefined;
+  /** Owners whose repositories are listed at vendors that list by owner (CR_NAMESPACES). */
+  readonly namespaces?: readonly string[] | undefined;
   /** Value of `User-Agent`; Docker Hub refuses requests without one. */
   readonly userAgent?: string | undefined;
 }
@@ -163,8 +165,9 @@ class Provider implements ClosableRegistryProvider {
       logger,
       userAgent: options.userAgent ?? "outpost",
     });
-    const authHosts = options.authHosts ?? [];
-    return new OciRegistry({ client, flavour, credentials, authHosts, clock, logger }, () => this.#clients.delete(key));
+    const { authHosts = [], namespaces } = options;
+    const registry = { client, flavour, credentials, authHosts, namespaces, clock, logger };
+    return new OciRegistry(registry, () => this.#clients.delete(key));
   }
 
   #fetchFor(url: URL, registryOrigin: string): Fetch {

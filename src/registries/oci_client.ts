@@ -11,6 +11,7 @@ import type { ImageHandle, Registry, ResolvedManifest, ResolveOptions, Validatio
 import type { Descriptor, ImageIndex, ImageManifest, TagInfo } from "../core/types.ts";
 import { choosePlatform } from "../lib/platform.ts";
 import { DistributionApi, type DistributionApiOptions } from "./distribution_api.ts";
+import { firstListing } from "./first_listing.ts";
 import { openImage } from "./image.ts";
 import { assertImage, isIndexType, MANIFEST_TYPES } from "./manifest.ts";
 import { validateRegistry } from "./validate.ts";
@@ -51,7 +52,8 @@ export class OciRegistry implements Registry {
     const { flavour } = this.#options;
     const prefix = this.#api.endpoint.namePrefix;
     let any = false;
-    for await (const page of this.#api.repositories(signal)) {
+    const catalog = this.#api.sources.catalog ?? ((abort) => this.#api.catalog(abort));
+    for await (const page of catalog(signal)) {
       const names = prefix === "" ? page : page.filter((name) => name.startsWith(`${prefix}/`));
       any ||= page.length > 0;
       if (names.length > 0) yield names;
@@ -72,6 +74,17 @@ export class OciRegistry implements Registry {
 
   async *tagsWithMetadata(repository: string, signal: AbortSignal): AsyncGenerator<readonly TagInfo[], void, void> {
     const name = this.#name(repository);
+    const byHead = (): AsyncGenerator<readonly TagInfo[], void, void> => this.#tagsByHead(name, signal);
+    const native = this.#api.sources.tags;
+    if (native === undefined) return yield* byHead();
+    yield* firstListing([() => native(name, signal), byHead], (error) => {
+      this.#options.logger.debug("Tags are listed by the distribution protocol", { host: this.host, code: error.code });
+      return error.code !== "RATE_LIMITED" && error.code !== "CANCELLED";
+    });
+  }
+
+  /** Tags by `tags/list`, and what a HEAD of each tells. */
+  async *#tagsByHead(name: string, signal: AbortSignal): AsyncGenerator<readonly TagInfo[], void, void> {
     for await (const page of this.#api.tags(name, signal)) {
       // Answers go out in small groups, so that a long list is not a long silence.
       for (let at = 0; at < page.length; at += LIMITS.catalogPageSize) {

@@ -8,15 +8,17 @@
  */
 import { OutpostError } from "../core/errors.ts";
 import { LIMITS } from "../core/limits.ts";
-import type { Clock, RegistryCredentials } from "../core/ports.ts";
+import type { Clock } from "../core/ports.ts";
 import { isRecord, parseJsonBytes } from "../lib/bounded_json.ts";
 import { abortable, cancelled } from "../net/body.ts";
 import type { BufferedResponse, HttpClient } from "../net/http.ts";
 import { checkRealm } from "../net/origin.ts";
-import { basicAuthorization, hasLogin } from "./credentials.ts";
+import { basicAuthorization } from "./credentials.ts";
 import type { Endpoint } from "./endpoint.ts";
 import { type ErrorContext, protocolError, registryError } from "./errors.ts";
 import type { Flavour } from "./flavour.ts";
+import { jwtLifetimeMs } from "./jwt.ts";
+import type { Login, LoginSource } from "./login.ts";
 
 /** Which token. */
 export interface TokenRequest {
@@ -39,7 +41,7 @@ export interface TokenSourceOptions {
   readonly clock: Clock;
   readonly endpoint: Endpoint;
   readonly flavour: Flavour;
-  readonly credentials: RegistryCredentials;
+  readonly login: LoginSource;
   /** Hosts besides the registry's own that may receive logins (CR_AUTH_HOSTS). */
   readonly authHosts: readonly string[];
   readonly redact: (text: string) => string;
@@ -85,6 +87,16 @@ export class TokenSource {
     return fetched === undefined ? undefined : { value: fetched.value, cached: false };
   }
 
+  /**
+   * The token server's URL, when it may get the login.
+   *
+   * @throws {OutpostError} UNSAFE_REALM, REGISTRY_PROTOCOL.
+   */
+  checkRealm(realm: string): URL {
+    const { endpoint, flavour, authHosts } = this.#options;
+    return checkRealm(new URL(endpoint.origin), realm, { authHosts: [...flavour.realmHosts, ...authHosts] });
+  }
+
   /** Forgets all tokens and gives up requests for them. */
   close(): void {
     this.#kept.clear();
@@ -108,40 +120,41 @@ export class TokenSource {
   }
 
   async #fetch(request: TokenRequest, signal: AbortSignal): Promise<Kept | undefined> {
-    const { endpoint, flavour, credentials, authHosts, clock } = this.#options;
-    const realm = checkRealm(new URL(endpoint.origin), request.realm, {
-      authHosts: [...flavour.realmHosts, ...authHosts],
-    });
-    const first = credentials.username === REFRESH_TOKEN_USER ? "POST" : "GET";
-    const methods = first === "POST" || hasLogin(credentials)
-      ? [first, first === "GET" ? "POST" : "GET"] as const
-      : ["GET"] as const;
+    const { login: source, clock } = this.#options;
+    const realm = this.checkRealm(request.realm);
+    const login = source.present ? await source.get(signal) : undefined;
+    const first = login?.username === REFRESH_TOKEN_USER ? "POST" : "GET";
+    const methods = login !== undefined ? [first, first === "GET" ? "POST" : "GET"] as const : ["GET"] as const;
     const asked = clock.now();
     for (const method of methods) {
       const response = method === "GET"
-        ? await this.#byGet(realm, request, signal)
-        : await this.#byPost(realm, request, signal);
+        ? await this.#byGet(realm, request, login, signal)
+        : await this.#byPost(realm, request, login ?? { username: "", password: "" }, signal);
       if (response.status !== 404 && response.status !== 405) return this.#read(response, realm, asked);
     }
     return undefined;
   }
 
-  #byGet(realm: URL, request: TokenRequest, signal: AbortSignal): Promise<BufferedResponse> {
-    const { client, credentials } = this.#options;
+  #byGet(
+    realm: URL,
+    request: TokenRequest,
+    login: Login | undefined,
+    signal: AbortSignal,
+  ): Promise<BufferedResponse> {
+    const { client } = this.#options;
     const url = new URL(realm);
     if (request.service !== undefined) url.searchParams.set("service", request.service);
     for (const scope of request.scopes) url.searchParams.append("scope", scope);
-    const login = hasLogin(credentials);
-    if (login && credentials.username !== undefined) url.searchParams.set("account", credentials.username);
-    const headers = login ? { authorization: basicAuthorization(credentials) } : {};
+    if (login !== undefined && login.username !== "") url.searchParams.set("account", login.username);
+    const headers = login === undefined ? {} : { authorization: basicAuthorization(login) };
     return client.request({ method: "GET", url, headers }, LIMITS.tokenBodyBytes, signal);
   }
 
-  #byPost(realm: URL, request: TokenRequest, signal: AbortSignal): Promise<BufferedResponse> {
-    const { client, credentials } = this.#options;
-    const grant: Record<string, string> = credentials.username === REFRESH_TOKEN_USER
-      ? { grant_type: "refresh_token", refresh_token: credentials.password ?? "" }
-      : { grant_type: "password", username: credentials.username ?? "", password: credentials.password ?? "" };
+  #byPost(realm: URL, request: TokenRequest, login: Login, signal: AbortSignal): Promise<BufferedResponse> {
+    const { client } = this.#options;
+    const grant: Record<string, string> = login.username === REFRESH_TOKEN_USER
+      ? { grant_type: "refresh_token", refresh_token: login.password }
+      : { grant_type: "password", username: login.username, password: login.password };
     const form = new URLSearchParams({ ...grant, client_id: "outpost" });
     if (request.service !== undefined) form.set("service", request.service);
     if (request.scopes.length > 0) form.set("scope", request.scopes.join(" "));
@@ -164,13 +177,14 @@ export class TokenSource {
       throw protocolError(action, "the answer of its token server holds no token");
     }
     const seconds = Number(fields["expires_in"]);
-    const life = Math.min(seconds > 0 ? seconds * 1000 : LIMITS.tokenDefaultLifetimeMs, LIMITS.tokenLifetimeMs);
+    const stated = seconds > 0 ? seconds * 1000 : jwtLifetimeMs(value);
+    const life = Math.min(stated ?? LIMITS.tokenDefaultLifetimeMs, LIMITS.tokenLifetimeMs);
     const usable = Math.max(life - LIMITS.tokenMarginMs, life / 2);
     return { value, renewAt: Math.min(asked, clock.now()) + usable };
   }
 
   #context(action: string, realm: URL): ErrorContext {
-    const { endpoint, flavour, credentials, redact } = this.#options;
+    const { endpoint, flavour, login, redact } = this.#options;
     return {
       host: endpoint.host,
       action,
@@ -178,7 +192,7 @@ export class TokenSource {
       flavour,
       origin: realm.origin,
       login: "none",
-      hasCredentials: hasLogin(credentials),
+      hasCredentials: login.present,
       redact,
     };
   }
