@@ -47,8 +47,12 @@ const AT_PLACE: usize = 704;
 const CODE_BYTES: usize = 736;
 const DISTANCE_CODE: usize = LITERAL_CODE + CODE_BYTES;
 const LENGTHS: usize = DISTANCE_CODE + CODE_BYTES;
+// By symbol, after its table was filled: the codeword, first bit lowest, where it fits the table.
+const CODEWORDS: usize = LENGTHS + 336;
+// By distance up to 16: which of 16 bytes make the next 16, as i8x16.swizzle takes it.
+const PATTERNS: usize = CODEWORDS + 2 * 288;
 // What the host reads: next input position, begin and end of the new output.
-const STATE: usize = LENGTHS + 336;
+const STATE: usize = PATTERNS + 17 * 16;
 
 // An entry, from the lowest bit:
 //   literals  0 bits consumed · 8 one or two bytes · 40 how many
@@ -124,6 +128,12 @@ function copy16(to: usize, from: usize): void {
   v128.store(to, v128.load(from));
 }
 
+// The same of an entry that is known not to be slow.
+@inline
+function distanceOf(entry: u64, buffer: u64): u32 {
+  return <u32>(entry >> AT_BASE) + (<u32>(buffer >> (entry >> AT_SHIFT)) & (<u32>entry >> <u32>AT_VALUE));
+}
+
 function extraBits(extra: u32, base: u32): u64 {
   return <u64>extra | (((<u64>1 << extra) - 1) << AT_VALUE) | (<u64>GUARD << AT_SHIFT) | (<u64>base << AT_BASE);
 }
@@ -143,6 +153,9 @@ function makeEntries(): void {
     const extra: u32 = i < 4 ? 0 : (i >> 1) - 1;
     const base: u32 = i < 4 ? 1 + i : 1 + ((2 + (i & 1)) << extra);
     store<u64>(DISTANCE_ENTRIES + (i << 3), <u64>IS_MATCH | extraBits(extra, base));
+  }
+  for (let distance: u32 = 1; distance <= 16; distance++) {
+    for (let i: u32 = 0; i < 16; i++) store<u8>(PATTERNS + (distance << 4) + i, <u8>(i % distance));
   }
   const invalid = SLOW | (<u64>INVALID << AT_KIND);
   store<u64>(LITERAL_ENTRIES + 8 * 286, invalid);
@@ -201,8 +214,10 @@ function fillTable(table: usize, code: usize, entries: usize): void {
     size <<= 1;
     const length = <u64>len * ONE_BIT;
     for (let n: u32 = load<u16>(code + (len << 1)); n > 0; n--) {
-      store<u64>(table + (reversed << 3), load<u64>(entries + (<usize>load<u16>(symbol) << 3)) + length);
+      const value: usize = load<u16>(symbol);
       symbol += 2;
+      store<u64>(table + (reversed << 3), load<u64>(entries + (value << 3)) + length);
+      store<u16>(CODEWORDS + (value << 1), <u16>reversed);
       reversed = nextCodeword(reversed, size - 1);
     }
   }
@@ -217,12 +232,13 @@ function fillUnused(table: usize): void {
 }
 
 // Whether two literals fit into one entry often enough to pay for finding them, as in data without matches.
-function pairsPay(): bool {
+function pairsPay(literals: u32): bool {
   const byLength = LITERAL_CODE + AT_PLACE;
-  memory.fill(byLength, 0, 32);
-  for (let at = LENGTHS; at < LENGTHS + 256; at++) {
+  v128.store(byLength, v128.load(LITERAL_CODE));
+  v128.store(byLength, v128.load(LITERAL_CODE, 16), 16);
+  for (let at = LENGTHS + 256; at < LENGTHS + literals; at++) {
     const place = byLength + (<usize>load<u8>(at) << 1);
-    store<u16>(place, load<u16>(place) + 1);
+    store<u16>(place, load<u16>(place) - 1);
   }
   let within: u32 = 0;
   let paired: u32 = 0;
@@ -235,53 +251,60 @@ function pairsPay(): bool {
 }
 
 // Joins what fits into BITS bits together: two literals, or length and distance.
-function fuseTables(): void {
-  memory.copy(FUSED, LITERALS, 8 * ENTRIES);
-  const pairs = pairsPay();
-  let reversed: u32 = 0;
-  let symbol: usize = LITERAL_CODE + AT_SYMBOLS;
-  for (let len: u32 = 1; len < BITS; len++) {
-    const room = BITS - len;
-    for (let n: u32 = load<u16>(LITERAL_CODE + (len << 1)); n > 0; n--) {
-      const value: u32 = load<u16>(symbol);
-      symbol += 2;
-      const first = reversed;
-      reversed = nextCodeword(reversed, (1 << len) - 1);
-      if (value < 256) {
-        if (pairs) fuseLiterals(value, first, len, room);
-      } else if (value > 256 && value < 257 + 11) {
-        fuseLength(value, first, len, room);
-      }
+function fuseTables(literals: u32): void {
+  if (pairsPay(literals)) fuseLiterals();
+  else memory.copy(FUSED, LITERALS, 8 * ENTRIES);
+  fuseLengths(literals);
+}
+
+// Branch-free over the whole table: symbols of unlike lengths cost more to tell apart.
+function fuseLiterals(): void {
+  for (let x: usize = 0; x < ENTRIES; x++) {
+    const first = load<u64>(LITERALS + (x << 3));
+    const second = load<u64>(LITERALS + ((x >> used(first)) << 3));
+    const both = first + (second & 63) + ((second & 0xff00) << 8) + (<u64>1 << AT_PRODUCED);
+    const fits = i32(<i64>(first | second) >= 0) & i32(used(both) <= BITS);
+    store<u64>(FUSED + (x << 3), select<u64>(both, first, fits));
+  }
+}
+
+// Lengths up to 16: those have one extra bit at most, which becomes a part of the codeword.
+function fuseLengths(literals: u32): void {
+  const last = min<u32>(257 + 11, literals);
+  for (let value: u32 = 257; value < last; value++) {
+    const len: u32 = load<u8>(LENGTHS + value);
+    if (len == 0) continue;
+    const codeword: u32 = load<u16>(CODEWORDS + (value << 1));
+    const single = load<u64>(LITERAL_ENTRIES + (value << 3));
+    const base = <u32>(single >> AT_BASE) & 0x7fff;
+    if (used(single) == 0) {
+      fuseLength(base, codeword, len);
+    } else {
+      fuseLength(base, codeword, len + 1);
+      fuseLength(base + 1, codeword | (1 << len), len + 1);
     }
   }
 }
 
-function fuseLiterals(value: u32, reversed: u32, len: u32, room: u32): void {
-  const first = <u64>(len + (value << <u32>AT_VALUE)) + (<u64>2 << AT_PRODUCED);
-  for (let x: u32 = 0; x < 1 << room; x++) {
-    const at = FUSED + (((x << len) | reversed) << 3);
-    const second = load<u64>(LITERALS + (x << 3));
-    const both = first + (second & 63) + ((second & 0xff00) << 8);
-    const fits = i32(<i64>second >= 0) & i32(used(second) <= room);
-    store<u64>(at, select<u64>(both, load<u64>(at), fits));
-  }
-}
-
-// Lengths up to 16: those have one extra bit at most.
-function fuseLength(value: u32, reversed: u32, len: u32, room: u32): void {
-  const single = load<u64>(LITERAL_ENTRIES + (value << 3));
-  const extra = used(single);
-  const base = <u32>(single >> AT_BASE) & 0x7fff;
-  const first = <u64>(len + extra) * ONE_BIT;
-  for (let x: u32 = 0; x < 1 << room; x++) {
-    const at = FUSED + (((x << len) | reversed) << 3);
-    const length = base + (x & extra);
-    const second = load<u64>(DISTANCES + ((x >> extra) << 3));
-    const shift = (<u32>(second >> AT_SHIFT) & 63) - GUARD;
-    const both = second + first + (<u64>length << AT_PRODUCED);
-    // A distance that may be below the length means an overlap.
-    const fits = i32(<i64>second >= 0) & i32(shift + extra <= room) & i32(<u32>(second >> AT_BASE) >= length);
-    store<u64>(at, select<u64>(both, load<u64>(at), fits));
+// Joins a length of `bits` bits to each distance that fits: its sixteen bits of shift are at most what is left, and its
+// sixteen bits of base (negative in a slow entry) not below the length, which would mean an overlap.
+function fuseLength(length: u32, codeword: u32, bits: u32): void {
+  if (bits >= BITS) return;
+  const room = BITS - bits;
+  const single = i64x2.splat(load<u64>(FUSED + (codeword << 3)));
+  const head = i64x2.splat((<u64>bits * ONE_BIT) + (<u64>length << AT_PRODUCED));
+  const least = i64x2.splat((<u64>length << AT_BASE) | 0x800080008000);
+  const most = i64x2.splat(0x7fff00007fff7fff | (<u64>(room + GUARD) << AT_SHIFT));
+  const stride: usize = 8 << bits;
+  let at = FUSED + (codeword << 3);
+  const stop = DISTANCES + (8 << room);
+  for (let from = DISTANCES; from < stop; from += 16) {
+    const distances = v128.load(from);
+    const fits = i64x2.eq(v128.and(i16x8.ge_s(distances, least), i16x8.le_s(distances, most)), i64x2.splat(-1));
+    const both = v128.bitselect(i64x2.add(distances, head), single, fits);
+    store<u64>(at, i64x2.extract_lane(both, 0));
+    store<u64>(at + stride, i64x2.extract_lane(both, 1));
+    at += stride << 1;
   }
 }
 
@@ -301,11 +324,11 @@ function buildTables(literals: u32, distances: u32): bool {
   if (!spaceHolds(LITERAL_CODE, left, 1)) return false;
   const spare = orderCode(DISTANCE_CODE, LENGTHS + literals, distances);
   if (!spaceHolds(DISTANCE_CODE, spare, 0)) return false;
-  fillTable(LITERALS, LITERAL_CODE, LITERAL_ENTRIES);
-  if (left > 0) fillUnused(LITERALS);
   fillTable(DISTANCES, DISTANCE_CODE, DISTANCE_ENTRIES);
   if (spare > 0) fillUnused(DISTANCES);
-  fuseTables();
+  fillTable(LITERALS, LITERAL_CODE, LITERAL_ENTRIES);
+  if (left > 0) fillUnused(LITERALS);
+  fuseTables(literals);
   return true;
 }
 
@@ -339,33 +362,26 @@ function entryOf(entries: usize, found: u32): u64 {
   return load<u64>(entries + ((found >> 4) << 3)) + <u64>(found & 15) * ONE_BIT;
 }
 
-// Copies a match of any length and distance; may write up to 15 bytes more.
+// Copies a match of any length and distance; may write up to 63 bytes more.
+@inline
 function copyMatch(to: usize, length: u32, distance: u32): usize {
   const stop = to + length;
-  let from = to - distance;
-  if (distance == 1) {
-    const run = i8x16.splat(load<u8>(from));
-    do {
-      v128.store(to, run);
-      to += 16;
-    } while (to < stop);
-    return stop;
-  }
-  // The pattern repeats: what has been written once can be copied from twice as far back.
-  while (distance < 16 && to < stop) {
-    store<u64>(to, load<u64>(from));
-    if (distance >= 8) {
-      to += 8;
-      from += 8;
-    } else {
-      to += distance;
-      distance += distance;
+  const from = to - distance;
+  // What a short distance repeats is one vector.
+  const row = PATTERNS + (<usize>min<u32>(distance, 16) << 4);
+  const first = i8x16.swizzle(v128.load(from), v128.load(row));
+  v128.store(to, first);
+  if (distance >= min<u32>(length, 16)) {
+    copy16(to + 16, from + 16);
+    copy16(to + 32, from + 32);
+    copy16(to + 48, from + 48);
+    for (let at = to + 64; at < stop; at += 32) {
+      copy16(at, at - distance);
+      copy16(at + 16, at + 16 - distance);
     }
-  }
-  while (to < stop) {
-    copy16(to, from);
-    to += 16;
-    from += 16;
+  } else {
+    const step: usize = 16 - (<usize>16 % distance);
+    for (let at = to + step; at < stop; at += step) v128.store(at, first);
   }
   return stop;
 }
@@ -391,27 +407,27 @@ function decodeSymbols(fast: usize): u32 {
     filled |= 56;
     if (<i64>entry >= 0) {
       // A literal's source is the entry itself. Both sources are there before one is selected: a branch would cost more.
-      let source = select<usize>(to - extraOf(entry, buffer), at + FUSED + 1, <u32>entry & IS_MATCH);
+      let source = select<usize>(to - distanceOf(entry, buffer), at + FUSED + 1, <u32>entry & IS_MATCH);
       if (source < lowest) {
         after = FAILED;
         break;
       }
       copy16(to, source);
       let taken = used(entry);
-      buffer >>= taken;
+      buffer >>= entry;
       filled -= taken;
       to += <u32>(entry >> AT_PRODUCED) & 31;
       at = <u32>buffer & (INDEX << GUARD);
       entry = load<u64>(at, FUSED);
       if (<i64>entry >= 0) {
-        source = select<usize>(to - extraOf(entry, buffer), at + FUSED + 1, <u32>entry & IS_MATCH);
+        source = select<usize>(to - distanceOf(entry, buffer), at + FUSED + 1, <u32>entry & IS_MATCH);
         if (source < lowest) {
           after = FAILED;
           break;
         }
         copy16(to, source);
         taken = used(entry);
-        buffer >>= taken;
+        buffer >>= entry;
         filled -= taken;
         to += <u32>(entry >> AT_PRODUCED) & 31;
         continue;
@@ -425,7 +441,7 @@ function decodeSymbols(fast: usize): u32 {
       entry = entryOf(LITERAL_ENTRIES, longCode(LITERAL_CODE, buffer >> GUARD));
       if (<i64>entry >= 0) {
         store<u8>(to++, <u8>(entry >> AT_VALUE));
-        buffer >>= used(entry);
+        buffer >>= entry;
         filled -= used(entry);
         continue;
       }
@@ -436,13 +452,13 @@ function decodeSymbols(fast: usize): u32 {
         after = FAILED;
         break;
       }
-      buffer >>= used(entry);
+      buffer >>= entry;
       filled -= used(entry);
       after = BLOCK;
       break;
     }
     const length = extraOf(entry, buffer);
-    buffer >>= used(entry);
+    buffer >>= entry;
     filled -= used(entry);
     entry = load<u64>(<usize>(<u32>buffer & (INDEX << GUARD)), DISTANCES);
     if (<i64>entry < 0) {
@@ -457,19 +473,13 @@ function decodeSymbols(fast: usize): u32 {
       }
     }
     const distance = extraOf(entry, buffer);
-    buffer >>= used(entry);
+    buffer >>= entry;
     filled -= used(entry);
     if (distance > <u32>(to - lowest)) {
       after = FAILED;
       break;
     }
-    if (distance >= 16 && length <= 32) {
-      copy16(to, to - distance);
-      copy16(to + 16, to + 16 - distance);
-      to += length;
-    } else {
-      to = copyMatch(to, length, distance);
-    }
+    to = copyMatch(to, length, distance);
   } while (from < fast && to < OUT_LIMIT);
   next = from;
   out = to;
@@ -486,6 +496,19 @@ function need(n: u32): bool {
     count += 8;
   }
   return true;
+}
+
+// Reads as many whole bytes ahead as can be held, at once where there are eight.
+function refill(): void {
+  if (end - next < 8) {
+    need(49);
+    return;
+  }
+  const taken = (56 - count) >> 3;
+  bits |= load<u64>(next) << count;
+  next += taken;
+  count += taken << 3;
+  bits &= (<u64>1 << count) - 1;
 }
 
 @inline
@@ -620,7 +643,7 @@ function readLengths(): bool {
   const total = literalCodes + distanceCodes;
   while (have < total) {
     // A symbol and its extra bits have 14 bits at most; near the end of the input there may be fewer.
-    need(14);
+    if (count < 14) refill();
     const entry: u32 = load<u16>(DISTANCES + ((<u32>bits & 127) << 1));
     const symbol = entry & 0xff;
     const len = entry >> 8;
