@@ -6,9 +6,20 @@
  */
 import { DatabaseSync } from "node:sqlite";
 import { expect, it } from "vitest";
-import type { ImageView } from "../core/ports.ts";
-import type { ImageFile, OsPackage, OsPackages, OsRelease, Problem } from "../core/types.ts";
+import { compilePatterns, EXTRACTOR_CONTEXT } from "../../tests/fakes/file_reading.ts";
+import type { FileExtractor, FilePattern, ImageView } from "../core/ports.ts";
+import type {
+  AnalysisOptions,
+  ExtractedFile,
+  ImageFile,
+  JsonValue,
+  OsPackage,
+  OsPackages,
+  OsRelease,
+  Problem,
+} from "../core/types.ts";
 import type { OsAnalyzer } from "./analyzer.ts";
+import type { AppAnalyzer, Findings } from "./app_analyzer.ts";
 
 /** A file of a test image: its content, or content with its layer and its place in it. */
 export type TestFile = string | Uint8Array | { content: string | Uint8Array; layer?: number; position?: number };
@@ -37,6 +48,88 @@ function imageFile(path: string, file: TestFile): ImageFile {
     : file;
   const bytes = typeof content === "string" ? new TextEncoder().encode(content) : content;
   return { path, content: bytes, mode: 0o644, layer, ...(position !== undefined && { position }) };
+}
+
+/** Files of a test image by path, as a layer would bring them. */
+export type TestFiles = Readonly<Record<string, string | Uint8Array>>;
+
+/** What an application analyzer finds, and what it reports. */
+export interface AppFindings extends Required<Findings> {
+  readonly problems: readonly Problem[];
+}
+
+/** Runs an application analyzer over an image with these files. */
+export async function findApplications(
+  analyzer: AppAnalyzer,
+  files: TestFiles,
+  options: AnalysisOptions = {},
+  more: { readonly release?: OsRelease; readonly imageName?: string } = {},
+): Promise<AppFindings> {
+  const { release = BOOKWORM, imageName = "team/app:1" } = more;
+  const problems: Problem[] = [];
+  const { results = [], imageFacts = [] } = await analyzer.analyze({
+    view: extractedView(analyzer, files, options),
+    os: { release, packages: { type: "linux", database: "", packages: [] }, problems: [] },
+    imageName,
+    options,
+    report: (problem) => problems.push(problem),
+    signal: new AbortController().signal,
+  });
+  return { results, imageFacts, problems };
+}
+
+/**
+ * A view of the files: those that match the analyzer's patterns whole, the others read in small pieces by each of its
+ * extractors that wants them.
+ */
+export function extractedView(analyzer: AppAnalyzer, files: TestFiles, options: AnalysisOptions = {}): ImageView {
+  const kept = Object.entries(files).filter(([path]) =>
+    analyzer.patterns?.some((pattern) => wants(pattern, path)) ?? false
+  );
+  const extractors = analyzer.extractors?.(options) ?? [];
+  return {
+    ...viewOf(Object.fromEntries(kept)),
+    extracted: (name) =>
+      extractors.filter((extractor) => extractor.name === name).flatMap((extractor) =>
+        Object.entries(files).flatMap(([path, content]) => extractFile(extractor, path, content))
+      ),
+  };
+}
+
+/** Test files are read in pieces of this size: a prime, so that nothing fits. */
+const PIECE_BYTES = 4093;
+
+function extractFile(
+  extractor: FileExtractor,
+  path: string,
+  file: string | Uint8Array,
+): ExtractedFile[] {
+  const bytes = typeof file === "string" ? new TextEncoder().encode(file) : file;
+  const { magic = new Uint8Array(0), pattern } = extractor;
+  if (bytes.length === 0 || !wants(pattern, path) || magic.some((byte, at) => bytes[at] !== byte)) return [];
+  const data = readWith(extractor, bytes);
+  return data === undefined ? [] : [{ path, size: bytes.length, layer: 0, data }];
+}
+
+function readWith(extractor: FileExtractor, bytes: Uint8Array): JsonValue | undefined {
+  const reader = extractor.open({ size: bytes.length }, EXTRACTOR_CONTEXT);
+  try {
+    for (let at = 0; at < bytes.length; at += PIECE_BYTES) {
+      // A copy that is gone after the call: whoever keeps it finds zeros.
+      const piece = bytes.slice(at, at + PIECE_BYTES);
+      const more = reader.data(piece);
+      piece.fill(0);
+      if (!more) break;
+    }
+    return reader.end();
+  } finally {
+    reader.close();
+  }
+}
+
+/** Whether a pattern names a path. */
+function wants(pattern: FilePattern, path: string): boolean {
+  return compilePatterns([pattern])(path) > 0;
 }
 
 /** Debian 12. */

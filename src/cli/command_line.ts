@@ -3,8 +3,9 @@
  *
  * @module
  */
-import { Command, CommanderError, Option } from "commander";
+import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
 import { OutpostError } from "../core/errors.ts";
+import type { AnalysisOptions } from "../core/types.ts";
 import { Secret } from "../lib/secret.ts";
 import { FORMATS } from "../results/mod.ts";
 import { type CommandContext, EXIT } from "./context.ts";
@@ -70,6 +71,21 @@ function describe(context: CommandContext, done: (code: number) => void): Comman
     .option("--username <name>", "login for a registry other than CR_BASE")
     .option("--password-file <file>", "file that holds the password for --username")
     .option("--plain-http", "speak HTTP to a registry other than CR_BASE", false)
+    .option("--exclude-app-vulns", "only the packages of the operating system")
+    .option("--exclude-node-modules", "no npm packages of directories without a lock file")
+    .addOption(
+      new Option(
+        "--nested-jars-depth <levels>",
+        "levels of archives inside an archive in which jars are looked for (1)",
+      )
+        .argParser(levels),
+    )
+    .addOption(
+      new Option("--shaded-jars-depth <levels>", "old name of --nested-jars-depth").argParser(levels).hideHelp(),
+    )
+    .option("--include-system-jars", "also jars below /usr/lib")
+    .option("--layer-attribution", "also which layer brought each package")
+    .option("--collect-application-files", "also the paths of applications' source files")
     .option("--quiet", "no progress on stderr", false)
     .action(async (source: string, options: ScanFlags) => done(await scan(context, source, options)));
 
@@ -100,10 +116,41 @@ interface ScanFlags {
   readonly passwordFile?: string;
   readonly plainHttp: boolean;
   readonly quiet: boolean;
+  readonly excludeAppVulns?: true;
+  readonly excludeNodeModules?: true;
+  readonly nestedJarsDepth?: number;
+  readonly shadedJarsDepth?: number;
+  readonly includeSystemJars?: true;
+  readonly collectApplicationFiles?: true;
+  readonly layerAttribution?: true;
+}
+
+/** A number of levels on the command line. */
+function levels(text: string): number {
+  if (/^\d{1,6}$/.test(text)) return Number(text);
+  throw new InvalidArgumentError("It has to be a whole number, 0 or more.");
+}
+
+/** What is looked at, by the flags. */
+function analysisOf(flags: ScanFlags): AnalysisOptions {
+  const { excludeAppVulns, excludeNodeModules, includeSystemJars, collectApplicationFiles, layerAttribution } = flags;
+  const nestedJarsDepth = flags.nestedJarsDepth ?? flags.shadedJarsDepth;
+  if (nestedJarsDepth !== undefined && excludeAppVulns === true) {
+    throw new OutpostError("USAGE", "Cannot scan: --nested-jars-depth has no meaning with --exclude-app-vulns");
+  }
+  return {
+    excludeAppVulns,
+    excludeNodeModules,
+    nestedJarsDepth,
+    includeSystemJars,
+    collectApplicationFiles,
+    layerAttribution,
+  };
 }
 
 async function scan(context: CommandContext, source: string, flags: ScanFlags): Promise<number> {
-  const { passwordFile, ...options } = flags;
+  const { passwordFile } = flags;
+  const options = { ...flags, analysis: analysisOf(flags) };
   if ((passwordFile === undefined) !== (options.username === undefined)) {
     throw new OutpostError("USAGE", "Cannot log in: --username and --password-file go together");
   }

@@ -6,6 +6,7 @@
 import { OutpostError } from "../core/errors.ts";
 import { formatImageRef, type ImageRef, parseImageRef } from "../core/image_ref.ts";
 import type { ImageHandle, RegistryCredentials, ScanReport } from "../core/ports.ts";
+import type { AnalysisOptions } from "../core/types.ts";
 import { parsePlatform } from "../lib/platform.ts";
 import type { ResultFormat } from "../results/format.ts";
 import { FORMATS } from "../results/mod.ts";
@@ -23,6 +24,8 @@ export interface ScanOptions extends LoginOptions {
   /** Plain HTTP for a registry that is not the configured one. */
   readonly plainHttp?: boolean | undefined;
   readonly quiet?: boolean | undefined;
+  /** What is looked at. */
+  readonly analysis?: AnalysisOptions | undefined;
 }
 
 /** Names of Docker Hub in references. */
@@ -68,6 +71,7 @@ async function scanSource(
       imageNameIsFile,
       registryHost,
       maxImageBytes: toolbox.config.maxImageBytes,
+      analysis: options.analysis,
       signal: world.signal,
       onEvent: options.quiet === true ? undefined : (event) => progress.show(event),
     });

@@ -85,7 +85,7 @@ Packages  2 deb, 1 npm
 NAME     VERSION  SOURCE
 adduser  3.134
 zlib1g   1.2      zlib
-left     1.3.0
+left     1.3.0    /app/package.json
 
 Problems (1)
   LIMIT_EXCEEDED app/x.jar: Cannot read it: too large
@@ -153,11 +153,32 @@ describe("json", () => {
       packages: [
         { name: "adduser", version: "3.134", type: "deb" },
         { name: "zlib1g", version: "1.2", type: "deb", purl: "pkg:deb/debian/zlib1g@1.2", source: "zlib" },
-        { name: "left", version: "1.3.0", type: "npm" },
+        { name: "left", version: "1.3.0", type: "npm", location: "/app/package.json" },
       ],
       problems: [{ code: "LIMIT_EXCEEDED", subject: "app/x.jar", message: "Cannot read it: too large" }],
     };
     expect(FORMATS.json.render(REPORT)).toBe(`${JSON.stringify(expected, null, 2)}\n`);
+  });
+
+  it("lists jars, what was unpacked into them, and those that do not say what they are", () => {
+    const coordinates = { groupId: "g", artifactId: "a", version: "1" };
+    const fingerprints = [
+      { location: "/app/a.jar", digest: null, dependencies: [{ ...coordinates, artifactId: "b" }], ...coordinates },
+      { location: "/app/a.jar/lib/x.jar", digest: "0", dependencies: [] },
+    ];
+    const data = { fingerprints, origin: "x", path: "/app" };
+    const jars = {
+      target: { image: "x" },
+      identity: { type: "maven", targetFile: "/app" },
+      facts: [{ type: "jarFingerprints", data }],
+    };
+    const system = { target: { image: "x" }, identity: { type: "linux" }, facts: [] };
+    const { packages } = jsonReport({ ...BARE, scanResults: [system, jars] });
+    expect(packages).toEqual([
+      { name: "g:a", version: "1", type: "maven", location: "/app/a.jar" },
+      { name: "g:b", version: "1", type: "maven", location: "/app/a.jar" },
+      { name: "x.jar", version: "", type: "maven", location: "/app/a.jar/lib/x.jar" },
+    ]);
   });
 
   it("has every field when nothing was found", () => {

@@ -15,24 +15,43 @@ export interface ReportedPackage {
   readonly purl?: string;
   /** Source package, where the database states one. */
   readonly source?: string;
+  /** Where in the image an application's package was found: the application's target file, or the jar itself. */
+  readonly location?: string;
+}
+
+/** As much of the jarFingerprints fact as is listed. */
+interface Jars {
+  readonly fingerprints: readonly (Partial<Coordinates> & {
+    readonly location: string;
+    readonly dependencies: readonly Coordinates[];
+  })[];
+}
+
+interface Coordinates {
+  readonly groupId: string;
+  readonly artifactId: string;
+  readonly version: string;
 }
 
 /**
- * Lists the packages of the operating system's database and those in the graphs of the other scan results, sorted by
- * type, name and version. An entry that a database repeats is repeated here.
+ * Lists the packages of the operating system's database, those in the graphs of the other scan results and jars, sorted by
+ * type, name, version and location. An entry that a database repeats is repeated here. A jar that does not say what it is
+ * has its file name for a name, and no version.
  */
 export function reportedPackages(report: ScanReport): readonly ReportedPackage[] {
   const { type, packages } = report.os.packages;
-  const system = packages.map(({ name, version, purl, source }) => ({
+  const system = packages.map(({ name, version, purl, source }): ReportedPackage => ({
     name,
     version,
     type,
     ...(purl ? { purl } : {}),
     ...(source ? { source } : {}),
   }));
-  return [...system, ...report.scanResults.slice(1).flatMap(graphPackages)].sort((a, b) =>
-    compare(a.type, b.type) || compare(a.name, b.name) || compare(a.version, b.version)
-  );
+  return [...system, ...report.scanResults.slice(1).flatMap((result) => [...graphPackages(result), ...jars(result)])]
+    .sort((a, b) =>
+      compare(a.type, b.type) || compare(a.name, b.name) || compare(a.version, b.version) ||
+      compare(a.location ?? "", b.location ?? "")
+    );
 }
 
 /** `os/architecture` of the image, when its configuration states both. */
@@ -48,7 +67,19 @@ function graphPackages({ identity, facts }: ScanResult): readonly ReportedPackag
     version,
     type: identity.type,
     ...(purl ? { purl } : {}),
+    ...(identity.targetFile ? { location: identity.targetFile } : {}),
   }));
+}
+
+function jars({ identity: { type }, facts }: ScanResult): readonly ReportedPackage[] {
+  const data = facts.find((fact) => fact.type === "jarFingerprints")?.data as Jars | undefined;
+  return (data?.fingerprints ?? []).flatMap(({ location, groupId, artifactId, version, dependencies }) => {
+    const own = groupId && artifactId && version
+      ? { name: `${groupId}:${artifactId}`, version }
+      : { name: location.slice(location.lastIndexOf("/") + 1), version: "" };
+    const inside = dependencies.map((one) => ({ name: `${one.groupId}:${one.artifactId}`, version: one.version }));
+    return [own, ...inside].map((one) => ({ ...one, type, location }));
+  });
 }
 
 function compare(a: string, b: string): number {

@@ -51,7 +51,9 @@ function counts(packages: readonly ReportedPackage[]): string {
 function* packageTable(packages: readonly ReportedPackage[], options: RenderOptions): Generator<string> {
   if (packages.length === 0) return;
   const titles = ["NAME", "VERSION", "SOURCE"];
-  const rows = packages.map(({ name, version, source = "" }) => [name, version, source].map(safe));
+  const rows = packages.map(({ name, version, source, location }) =>
+    [name, version, source ?? location ?? ""].map(safe)
+  );
   const natural = titles.map((title, column) =>
     rows.reduce((most, row) => Math.max(most, length(row[column] ?? "")), title.length)
   );
