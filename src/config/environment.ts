@@ -53,3 +53,46 @@ export function expandReferences(env: Variables, literal: (name: string) => bool
   }
   return all;
 }
+
+/**
+ * Gives every variable that is not set the value of `SNYK_<name>`, which the reference reads as an override of its
+ * configuration file: the plain name wins.
+ *
+ * @param names Variables that may be given so. Names that are variables of their own (SNYK_PORT) keep their meaning.
+ */
+export function withPrefixedNames(env: Variables, names: readonly string[]): Record<string, string> {
+  const all: Record<string, string> = { ...env };
+  for (const name of names) {
+    const prefixed = `SNYK_${name}`;
+    const value = all[prefixed];
+    if ((all[name] ?? "") === "" && value !== undefined && !names.includes(prefixed)) all[name] = value;
+  }
+  return all;
+}
+
+/** A value for one member of a configuration file. */
+export interface MemberOverride {
+  /** Names from the outermost object inwards. */
+  readonly path: readonly string[];
+  readonly value: string;
+}
+
+/** The overrides of nested members: `SNYK_CONNECTIONS__hub__CR_BASE` means `CONNECTIONS.hub.CR_BASE`. */
+export function memberOverrides(env: Readonly<Record<string, string | undefined>>): readonly MemberOverride[] {
+  return Object.entries(env).flatMap(([name, value]) => {
+    const path = name.startsWith("SNYK_") ? name.slice("SNYK_".length).split("__") : [];
+    return path.length < 2 || path.includes("") || value === undefined ? [] : [{ path, value }];
+  });
+}
+
+/** A parsed configuration file with these members replaced; objects on the way are made. */
+export function overrideMembers(file: unknown, overrides: readonly MemberOverride[]): unknown {
+  return overrides.reduce((changed, { path, value }) => withMember(changed, path, value), file);
+}
+
+function withMember(value: unknown, [name, ...rest]: readonly string[], text: string): unknown {
+  if (name === undefined) return text;
+  const members = typeof value === "object" && value !== null && !Array.isArray(value) ? Object.entries(value) : [];
+  const inner = members.find(([key]) => key === name)?.[1];
+  return Object.fromEntries([...members.filter(([key]) => key !== name), [name, withMember(inner, rest, text)]]);
+}

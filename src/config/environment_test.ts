@@ -1,5 +1,12 @@
 import { describe, expect, it } from "vitest";
-import { expandReferences, parseDotEnv, withUpperCaseNames } from "./environment.ts";
+import {
+  expandReferences,
+  memberOverrides,
+  overrideMembers,
+  parseDotEnv,
+  withPrefixedNames,
+  withUpperCaseNames,
+} from "./environment.ts";
 
 describe("parseDotEnv()", () => {
   it("reads comments, quotes and export", () => {
@@ -45,5 +52,41 @@ describe("expandReferences()", () => {
     const env = expand({ T_POOL: "a, b", H: "token $T at $HOME", HOME: "/root" });
     expect(env["H_POOL"]).toBe("token a at /root,token b at /root");
     expect(env["H"]).toBe("token $T at $HOME");
+  });
+});
+
+describe("withPrefixedNames()", () => {
+  it("takes SNYK_NAME for a NAME that is not set, and leaves variables of that name alone", () => {
+    const env = {
+      SNYK_BROKER_TOKEN: "a",
+      BROKER_TOKEN: "",
+      SNYK_ACCEPT: "b",
+      ACCEPT: "c",
+      SNYK_PORT: "1",
+      SNYK_X: "d",
+    };
+    expect(withPrefixedNames(env, ["BROKER_TOKEN", "ACCEPT", "PORT", "SNYK_PORT"])).toEqual({
+      ...env,
+      BROKER_TOKEN: "a",
+    });
+  });
+});
+
+describe("overrideMembers()", () => {
+  it("changes members of a file, makes what is missing, and sees no prototype", () => {
+    const overrides = memberOverrides({
+      SNYK_CONNECTIONS__hub__CR_BASE: "new.example",
+      SNYK_CONNECTIONS__other__type: "acr",
+      SNYK_CONNECTIONS____proto____x: "y",
+      SNYK_PLAIN: "no",
+      OTHER__a__b: "no",
+    });
+    const file = { CONNECTIONS: { hub: { type: "docker-hub", CR_BASE: "old" } }, other: 1 };
+    expect(overrideMembers(file, overrides)).toEqual({
+      CONNECTIONS: { hub: { type: "docker-hub", CR_BASE: "new.example" }, other: { type: "acr" } },
+      other: 1,
+    });
+    expect(overrideMembers(undefined, overrides)).toMatchObject({ CONNECTIONS: { hub: { CR_BASE: "new.example" } } });
+    expect(({} as Record<string, unknown>)["x"]).toBeUndefined();
   });
 });

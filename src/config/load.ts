@@ -5,8 +5,17 @@
  */
 import { ConfigError } from "../core/errors.ts";
 import { Secret } from "../lib/secret.ts";
-import { expandReferences, withUpperCaseNames } from "./environment.ts";
+import { type BrokerConfig, brokerConfig, checkUniversal } from "./broker_config.ts";
+import {
+  expandReferences,
+  type MemberOverride,
+  memberOverrides,
+  withPrefixedNames,
+  withUpperCaseNames,
+} from "./environment.ts";
 import { type EngineName, ENVIRONMENT, type Environment, type EnvironmentName, SECRETS } from "./schema.ts";
+
+export type { BrokerConfig, DispatcherConfig, UniversalConfig, ValidationConfig } from "./broker_config.ts";
 
 /** Shorter user names ("admin", "snyk") are ordinary words: masking them would garble every log line. */
 const MIN_SECRET_USERNAME = 8;
@@ -33,52 +42,6 @@ export interface TlsConfig {
   readonly server: { readonly cert: string; readonly key: string } | undefined;
 }
 
-/** Settings of the broker client that have no other home. */
-export interface BrokerConfig {
-  /** Snyk's API. */
-  readonly apiUrl: URL;
-  /** High availability mode; undefined when it is off. */
-  readonly dispatcher: DispatcherConfig | undefined;
-  readonly preflight: boolean;
-  /** TLS for BROKER_CLIENT_URL is taken care of: by HTTPS_CERT and HTTPS_KEY, or in front of this process. */
-  readonly clientUrlTls: boolean;
-  /** What /systemcheck requests; undefined for the registry itself. */
-  readonly validation: ValidationConfig | undefined;
-  readonly pingIntervalMs: number;
-  readonly pongTimeoutMs: number;
-  readonly connectTimeoutMs: number;
-  readonly maxResponseBytes: number;
-  readonly uploadIdleMs: number;
-  /** For receiving a request on PORT. */
-  readonly requestTimeoutMs: number;
-  readonly agentRetries: number;
-  /** URL in JSON answers that becomes the broker's. */
-  readonly responseUrl: string | undefined;
-  readonly insecureDownstream: boolean;
-  /** ACCEPT_… variables that are set. */
-  readonly ruleFlags: readonly string[];
-  /** Whether any …_POOL variable is set. */
-  readonly pools: boolean;
-}
-
-/** Where the dispatcher is, and what it is told. */
-export interface DispatcherConfig {
-  readonly apiUrl: string;
-  readonly pathPrefix: string;
-  readonly location: string;
-}
-
-/** BROKER_CLIENT_VALIDATION_… */
-export interface ValidationConfig {
-  readonly url: URL;
-  readonly method: string;
-  readonly timeoutMs: number;
-  /** Values of Authorization, one check for each; empty when none is given. */
-  readonly authorizations: readonly Secret[];
-  /** `user:password`, likewise; the others go first. */
-  readonly basic: readonly Secret[];
-}
-
 /** Everything that the operator decided. */
 export interface Config {
   readonly role: "all" | "agent" | "broker";
@@ -98,6 +61,7 @@ export interface Config {
   readonly broker: BrokerConfig;
   readonly registry: RegistryConfig | undefined;
   readonly authHosts: readonly string[];
+  readonly namespaces: readonly string[];
   readonly listRepositories: boolean;
   readonly tls: TlsConfig;
   readonly maxImageBytes: number;
@@ -128,7 +92,8 @@ export interface ConfigSource {
  */
 export async function loadConfig({ env: given, readFile }: ConfigSource): Promise<Config> {
   const problems: string[] = [];
-  const source = { env: expandReferences(withUpperCaseNames(given), isLiteral), readFile };
+  const named = withPrefixedNames(withUpperCaseNames(given), Object.keys(ENVIRONMENT.shape));
+  const source = { env: expandReferences(named, isLiteral), readFile };
   const raw = await readRaw(source, problems);
   const parsed = ENVIRONMENT.safeParse(raw);
   if (!parsed.success) {
@@ -137,15 +102,16 @@ export async function loadConfig({ env: given, readFile }: ConfigSource): Promis
   }
   const env = parsed.data;
   checkTogether(env, raw, problems);
+  checkUniversal(env, problems);
   const files = await readFiles(env, source, problems);
   const registry = registryConfig(env, problems);
   if (problems.length > 0) throw new ConfigError(problems);
-  return freeze(env, source.env, files, registry);
+  return freeze(env, source.env, files, registry, memberOverrides(given));
 }
 
 /** The registry's login means what it says: Snyk's image encodes it before anything is expanded. */
 function isLiteral(name: string): boolean {
-  return name.startsWith("CR_") || name === "BROKER_TOKEN";
+  return name.startsWith("CR_") || name === "BROKER_TOKEN" || name === "CLIENT_SECRET";
 }
 
 async function readRaw(source: ConfigSource, problems: string[]): Promise<Record<string, string>> {
@@ -246,54 +212,12 @@ function registryConfig(env: Environment, problems: string[]): RegistryConfig | 
   };
 }
 
-function brokerConfig(env: Environment, raw: Readonly<Record<string, string | undefined>>): BrokerConfig {
-  const names = Object.keys(raw).filter((name) => (raw[name] ?? "") !== "");
-  const derived = env.BROKER_SERVER_URL.href.replace(/\/\/broker2?\./, "//api.");
-  const apiUrl = env.API_BASE_URL ?? env.BROKER_DISPATCHER_BASE_URL ?? new URL(derived);
-  const { SNYK_DISPATCHER_URL_PREFIX: pathPrefix, BROKER_CLIENT_LOCATION: location } = env;
-  return {
-    apiUrl,
-    dispatcher: env.BROKER_HA_MODE_ENABLED ? { apiUrl: apiUrl.href, pathPrefix, location } : undefined,
-    preflight: env.PREFLIGHT_CHECKS_ENABLED,
-    clientUrlTls: env.HTTPS_CERT !== undefined || env.BROKER_CLIENT_URL_TLS_TERMINATED !== undefined,
-    validation: validationConfig(env),
-    pingIntervalMs: env.SOCKET_PING_INTERVAL,
-    pongTimeoutMs: env.SOCKET_PONG_TIMEOUT,
-    connectTimeoutMs: env.SOCKET_CONNECT_TIMEOUT,
-    maxResponseBytes: env.SOCKET_MAX_RESPONSE_LENGTH,
-    uploadIdleMs: env.BROKER_CLIENT_POST_TIMEOUT,
-    requestTimeoutMs: env.BROKER_WEBSERVER_REQUEST_TIMEOUT,
-    agentRetries: env.MAX_RETRY,
-    responseUrl: env.RES_BODY_URL_SUB,
-    insecureDownstream: env.INSECURE_DOWNSTREAM,
-    ruleFlags: names.filter((name) => name.startsWith("ACCEPT_")),
-    pools: names.some((name) => name.endsWith("_POOL")),
-  };
-}
-
-function validationConfig(env: Environment): ValidationConfig | undefined {
-  const url = env.BROKER_CLIENT_VALIDATION_URL;
-  if (url === undefined) return undefined;
-  const secrets = (pool: readonly string[], one: string | undefined): readonly Secret[] =>
-    (pool.length > 0 ? pool : one === undefined ? [] : [one]).map((value) => new Secret(value));
-  const headers = secrets(env.BROKER_CLIENT_VALIDATION_AUTHORIZATION_HEADER_POOL, undefined);
-  const users = secrets(env.BROKER_CLIENT_VALIDATION_BASIC_AUTH_POOL, undefined);
-  const header = secrets([], env.BROKER_CLIENT_VALIDATION_AUTHORIZATION_HEADER);
-  return {
-    url,
-    method: env.BROKER_CLIENT_VALIDATION_METHOD.toUpperCase(),
-    timeoutMs: env.BROKER_CLIENT_VALIDATION_TIMEOUT_MS,
-    // The reference's order: pools before single values, headers before users.
-    authorizations: headers.length > 0 ? headers : users.length > 0 ? [] : header,
-    basic: users.length > 0 ? users : secrets([], env.BROKER_CLIENT_VALIDATION_BASIC_AUTH),
-  };
-}
-
 function freeze(
   env: Environment,
   raw: Readonly<Record<string, string | undefined>>,
   files: Files,
   registry: RegistryConfig | undefined,
+  overrides: readonly MemberOverride[],
 ): Config {
   const secretValues: Record<string, string | undefined> = {
     BROKER_TOKEN: env.BROKER_TOKEN,
@@ -302,6 +226,7 @@ function freeze(
     CR_TOKEN: env.CR_TOKEN,
     CR_EXTERNAL_ID: env.CR_EXTERNAL_ID,
     CR_CREDENTIALS: env.CR_CREDENTIALS,
+    CLIENT_SECRET: env.CLIENT_SECRET,
     BROKER_CLIENT_VALIDATION_AUTHORIZATION_HEADER: env.BROKER_CLIENT_VALIDATION_AUTHORIZATION_HEADER,
     BROKER_CLIENT_VALIDATION_BASIC_AUTH: env.BROKER_CLIENT_VALIDATION_BASIC_AUTH,
   };
@@ -323,9 +248,10 @@ function freeze(
     removeForwardedHeaders: env.REMOVE_X_FORWARDED_HEADERS,
     substituteBodies: !env.DISABLE_BODY_VARS_SUBSTITUTION,
     substituteHeaders: !env.DISABLE_HEADER_VARS_SUBSTITUTION,
-    broker: brokerConfig(env, raw),
+    broker: brokerConfig(env, raw, overrides),
     registry,
     authHosts: env.CR_AUTH_HOSTS,
+    namespaces: env.CR_NAMESPACES,
     listRepositories: !env.SNYK_DISABLE_LIST_REPOS,
     tls: {
       caCerts: files.caCerts,

@@ -156,6 +156,61 @@ describe("loadConfig()", () => {
     expect((await load({ API_BASE_URL: "https://x/" })).broker.apiUrl.href).toBe("https://x/");
   });
 
+  it("reads the universal client's variables", async () => {
+    const env = {
+      UNIVERSAL_BROKER_ENABLED: "true",
+      UNIVERSAL_BROKER_GA: "true",
+      CLIENT_ID: "the-client",
+      CLIENT_SECRET: "the$ecret",
+      ecret: "x",
+      DEPLOYMENT_ID: "the-deployment",
+      BROKER_HA_MODE_ENABLED: "yes",
+      SNYK_CONNECTIONS__hub__CR_BASE: "b",
+    };
+    const config = await load(env);
+    const { universal } = config.broker;
+    expect(universal).toMatchObject({
+      authorizedSockets: true,
+      deploymentId: "the-deployment",
+      file: "config.universal.json",
+      overrides: [{ path: ["CONNECTIONS", "hub", "CR_BASE"], value: "b" }],
+      renewalMs: 600_000,
+      polls: false,
+    });
+    expect(universal?.oauth?.clientSecret.reveal()).toBe("the$ecret");
+    expect(config.secrets).toContain("the$ecret");
+    expect(config.broker.dispatcher?.pathPrefix).toBe("/hidden/brokers");
+    const other = await load({
+      ...env,
+      UNIVERSAL_BROKER_GA: "false",
+      SNYK_DISPATCHER_URL_PREFIX: "/x",
+      SERVICE_ENV: "lab",
+    });
+    expect(other.broker.universal).toMatchObject({ authorizedSockets: false, polls: true, file: "config.lab.json" });
+    expect(other.broker.dispatcher?.pathPrefix).toBe("/x");
+    const local = await load({ UNIVERSAL_BROKER_ENABLED: "true", SKIP_REMOTE_CONFIG: "true" });
+    expect(local.broker.universal?.oauth).toBeUndefined();
+    expect((await load({})).broker.universal).toBeUndefined();
+  });
+
+  it("names what the universal client lacks, at once", async () => {
+    expect(await problemsOf({ UNIVERSAL_BROKER_ENABLED: "true", CLIENT_ID: "c" })).toEqual([
+      "CLIENT_SECRET is needed with UNIVERSAL_BROKER_ENABLED",
+      "DEPLOYMENT_ID is needed with UNIVERSAL_BROKER_ENABLED",
+    ]);
+  });
+
+  it("takes SNYK_ before a name for the name itself, where that is not set", async () => {
+    const config = await load({
+      SNYK_BROKER_TOKEN: "t-1",
+      SNYK_LOG_LEVEL: "debug",
+      LOG_LEVEL: "error",
+      SNYK_PORT: "1",
+    });
+    expect(config.brokerToken?.reveal()).toBe("t-1");
+    expect([config.logLevel, config.port]).toEqual(["error", 7341]);
+  });
+
   it("refuses a ping interval at which the server would hang up", async () => {
     expect((await problemsOf({ SOCKET_PING_INTERVAL: "35000" }))[0]).toContain("SOCKET_PING_INTERVAL");
   });

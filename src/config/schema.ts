@@ -115,7 +115,24 @@ export const ENVIRONMENT = z.object({
   BROKER_HA_MODE_ENABLED: flag(false),
   /** What the dispatcher is told of where this client runs. */
   BROKER_CLIENT_LOCATION: text.default("snyk-broker-client"),
-  SNYK_DISPATCHER_URL_PREFIX: z.string().startsWith("/", "must start with /").default("/hidden/broker"),
+  /** By default `/hidden/broker`, in universal mode with OAuth `/hidden/brokers`. */
+  SNYK_DISPATCHER_URL_PREFIX: z.string().startsWith("/", "must start with /").optional(),
+  /** The connections of a deployment instead of one BROKER_TOKEN, and OAuth for them. */
+  UNIVERSAL_BROKER_ENABLED: flag(false),
+  UNIVERSAL_BROKER_GA: flag(false),
+  CLIENT_ID: optional,
+  CLIENT_SECRET: optional,
+  DEPLOYMENT_ID: optional,
+  /** Takes the connections from `config.<SERVICE_ENV>.json` in the working directory. */
+  SKIP_REMOTE_CONFIG: flag(false),
+  SERVICE_ENV: z.string().regex(/^[\w-]{1,64}$/, "must be a word").default("universal"),
+  /** Asks for the connections every minute, whatever the server says. */
+  REMOTE_CONFIG_POLLING_MODE: flag(false),
+  /** How often each socket's authorization is renewed; the server closes it after 65 minutes. */
+  AUTH_EXPIRATION_OVERRIDE: integer(LIMITS.brokerRenewalMs, 1_000, 60 * 60_000),
+  /** Snyk's deprecated code agent: only a preflight check looks at it. */
+  GIT_CLIENT_URL: optional,
+  DISABLE_CODE_AGENT_PREFLIGHT_CHECK: flag(false),
   /** What /systemcheck requests, and how; without a URL it checks the registry. */
   BROKER_CLIENT_VALIDATION_URL: httpUrl.optional(),
   BROKER_CLIENT_VALIDATION_METHOD: z.string().regex(/^[A-Za-z]+$/, "must be an HTTP method").default("GET"),
@@ -154,6 +171,7 @@ export const ENVIRONMENT = z.object({
   CR_CREDENTIALS: optional,
   /** Hosts besides the registry's own that may receive its logins. */
   CR_AUTH_HOSTS: list,
+  CR_NAMESPACES: list,
   /** PEM file with further authorities for the registry. */
   CR_CA_FILE: optional,
   /** PEM files with a client certificate and its key for the registry. */
@@ -203,6 +221,7 @@ export type EnvironmentName = keyof typeof ENVIRONMENT.shape;
 /** Variables whose value is secret: each may be given by `NAME_FILE` instead, and no message ever shows one. */
 export const SECRETS = [
   "BROKER_TOKEN",
+  "CLIENT_SECRET",
   "CR_USERNAME",
   "CR_PASSWORD",
   "CR_TOKEN",
