@@ -201,6 +201,7 @@ function registryOptions(config: Config, caCerts: readonly string[]): RegistryOp
     caCerts: [...caCerts, ...own],
     clientCertificate: config.tls.registryClientCert,
     authHosts: config.authHosts,
+    namespaces: config.namespaces,
     userAgent: `Outpost/${VERSION}`,
   };
 }

@@ -85,7 +85,8 @@ export function configuredCredentials(values: ConfiguredRegistry): RegistryCrede
 
 /**
  * Writes credentials as CR_CREDENTIALS: base64 of one line of JSON with the members, their order and the blanks that
- * Snyk's broker client gives them, but with its values escaped as JSON needs.
+ * Snyk's broker client gives them, but with its values escaped as JSON needs. A token of the vendor's API, which that
+ * client does not have, stands behind them.
  */
 export function encodeCredentials(credentials: RegistryCredentials): string {
   const q = (text: string | undefined): string => JSON.stringify(text ?? "");
@@ -93,7 +94,9 @@ export function encodeCredentials(credentials: RegistryCredentials): string {
     ? `{"type":"ecr","roleArn":${q(credentials.roleArn)},"extra":{"region":${q(credentials.region)},` +
       `"externalId":${q(credentials.externalId)}}}`
     : `{"type":${q(credentials.type)}, "username":${q(credentials.username)}, "password":${q(credentials.password)}, ` +
-      `"registryBase":${q(credentials.base)}}`;
+      `"registryBase":${q(credentials.base)}${
+        credentials.token === undefined ? "" : `, "token":${q(credentials.token)}`
+      }}`;
   return new TextEncoder().encode(`${json}\n`).toBase64();
 }
 
@@ -164,6 +167,7 @@ function fromMembers(value: unknown): RegistryCredentials {
     base: base === undefined || base === "undefined" ? "" : base,
     username,
     password: username?.startsWith("_json_key") === true && password !== undefined ? repairKey(password) : password,
+    token: member(value, "token"),
     roleArn: member(value, "roleArn"),
     region: member(extra, "region"),
     externalId: member(extra, "externalId"),

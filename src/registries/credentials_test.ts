@@ -131,6 +131,8 @@ describe("encodeCredentials()", () => {
       fc.pre(!username.startsWith("_json_key"));
       const credentials: RegistryCredentials = { type: "oci", base, username, password };
       expect(parseBrokeredCredentials(encodeCredentials(credentials))).toEqual(credentials);
+      const withToken = { ...credentials, type: "quay-cr", token: password };
+      expect(parseBrokeredCredentials(encodeCredentials(withToken))).toEqual(withToken);
     }));
   });
 });

@@ -144,6 +144,7 @@ export class DistributionApi implements RegistryCalls {
       subject: "catalog",
       scopes: flavour.catalogScope === undefined ? [] : [flavour.catalogScope],
       pageSize: flavour.catalogPageSize,
+      lastMarker: true,
     }, signal);
   }
 
@@ -157,6 +158,7 @@ export class DistributionApi implements RegistryCalls {
       subject: "tags",
       scopes: [`repository:${name}:${flavour.tagsActions}`],
       pageSize: flavour.tagsPageSize,
+      lastMarker: flavour.tagsLastMarker,
     }, signal);
   }
 
@@ -298,6 +300,7 @@ export class DistributionApi implements RegistryCalls {
     return listPages({
       url: apiUrl(this.endpoint, list.path),
       pageSize: list.pageSize,
+      lastMarker: list.lastMarker,
       action: list.action,
       fetchPage: async (url) => {
         const area: Area = list.subject === "catalog" ? "catalog" : "repository";
@@ -360,6 +363,7 @@ interface ListRequest {
   readonly subject: "catalog" | "tags";
   readonly scopes: readonly string[];
   readonly pageSize: number;
+  readonly lastMarker: boolean;
 }
 
 function parsePage(response: BufferedResponse, list: ListRequest): readonly string[] {

@@ -9,5 +9,7 @@ import { defineFlavour, type Flavour } from "./flavour.ts";
 export const dockerRegistry: Flavour = defineFlavour({
   type: "docker-registry",
   title: "Docker Registry",
+  // 2.x sends all tags at once, 3.x always a Link.
+  tagsLastMarker: false,
   listHint: "Images can still be imported by name; with a token server, grant registry:catalog:* to the account.",
 });

@@ -117,6 +117,8 @@ export function registryError(response: BufferedResponse, context: ErrorContext)
 function means(response: BufferedResponse, body: ErrorBody, context: ErrorContext): Meaning {
   const { status } = response;
   if (status === 429 || body.codes.includes("TOOMANYREQUESTS")) return rateLimited(context);
+  // GitHub's way to say it.
+  if (status === 403 && response.headers.get("x-ratelimit-remaining") === "0") return rateLimited(context);
   if (response.url.origin !== context.origin && body.html) return loginPage(response.url);
   if (status < 400) return body.html ? notARegistry(context) : unexpected(status);
   if (/plain HTTP request was sent to HTTPS|HTTP request to an HTTPS server/i.test(body.message ?? "")) {

@@ -83,6 +83,11 @@ export interface Flavour {
   readonly tagsActions: string;
   readonly catalogPageSize: number;
   readonly tagsPageSize: number;
+  /**
+   * Whether a full page of tags without a `Link` is followed by another, asked for by its last name: true where `Link` may be
+   * missing, at the price of one more request for lists that end with a full page.
+   */
+  readonly tagsLastMarker: boolean;
   /** Actions asked for on a repository that is pulled from. */
   readonly pullActions: string;
   /** Sends HTTP Basic at once: anonymous answers are poorer than an account's, or tokens do not work everywhere. */
@@ -116,6 +121,7 @@ export function defineFlavour(options: FlavourOptions): Flavour {
     pullActions: "pull",
     catalogPageSize: LIMITS.catalogPageSize,
     tagsPageSize: LIMITS.tagsPageSize,
+    tagsLastMarker: true,
     preferBasic: false,
     emptyCatalogMeansUnsupported: false,
     realmHosts: [],

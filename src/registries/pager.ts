@@ -26,6 +26,8 @@ export interface PagerOptions {
   /** The list's URL without a query. */
   readonly url: URL;
   readonly pageSize: number;
+  /** Whether a full page without a link may have a next one, to be asked for by its last name. */
+  readonly lastMarker: boolean;
   /** What is listed, for messages: `list the repositories of host`. */
   readonly action: string;
   /** Fetches one page; throws only what must end the listing. */
@@ -103,14 +105,14 @@ function firstPage({ url, size }: Walk): URL {
 }
 
 function nextPage(
-  { url, size, action }: Walk,
+  { url, size, action, lastMarker }: Walk,
   current: URL,
   { items, link }: { readonly items: readonly string[]; readonly link: string | null },
 ): URL | undefined {
   const target = nextLink(link);
   if (target !== undefined) return followLink(url, current, target, action);
   const last = items.at(-1);
-  if (size === undefined || items.length < size || last === undefined) return undefined;
+  if (!lastMarker || size === undefined || items.length < size || last === undefined) return undefined;
   const next = new URL(url);
   next.searchParams.set("n", String(size));
   next.searchParams.set("last", last);

@@ -10,6 +10,7 @@ const refusal = new OutpostError("TAG_NOT_FOUND", "Cannot list");
 async function walk(
   pages: (query: URLSearchParams, call: number) => PageAnswer,
   pageSize = 2,
+  lastMarker = true,
 ): Promise<
   { readonly pages: readonly (readonly string[])[]; readonly asked: readonly string[]; readonly error?: string }
 > {
@@ -21,7 +22,9 @@ async function walk(
     return Promise.resolve(pages(url.searchParams, asked.length));
   };
   try {
-    for await (const page of listPages({ url: new URL(LIST), pageSize, action: "list", fetchPage })) got.push(page);
+    for await (const page of listPages({ url: new URL(LIST), pageSize, lastMarker, action: "list", fetchPage })) {
+      got.push(page);
+    }
   } catch (error) {
     return { pages: got, asked, error: error instanceof OutpostError ? error.code : String(error) };
   }
@@ -31,6 +34,11 @@ async function walk(
 const page = (items: readonly string[], link: string | null = null): PageAnswer => ({ kind: "page", items, link });
 
 describe("listPages()", () => {
+  it("ends with a full page without a link where no marker is wanted", async () => {
+    const result = await walk(() => page(["a", "b"]), 2, false);
+    expect(result).toEqual({ pages: [["a", "b"]], asked: ["?n=2"] });
+  });
+
   it.each([
     ["relative", '</artifactory/api/docker/local/v2/app/tags/list?last=b&n=2>; rel="next"'],
     ["absolute", "<https://registry.example/v2/app/tags/list?last=b&n=2>; rel=next"],

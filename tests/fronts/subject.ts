@@ -120,3 +120,17 @@ export class Subject {
     await this.front.stop();
   }
 }
+
+/** Runs one test on a front of its own, with the suite's images in it. */
+export async function withSubject(
+  definition: FrontDefinition,
+  test: (subject: Subject) => Promise<void>,
+): Promise<void> {
+  const subject = await Subject.start(definition);
+  try {
+    subject.begin();
+    await test(subject);
+  } finally {
+    await subject.stop();
+  }
+}
