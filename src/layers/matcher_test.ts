@@ -1,7 +1,7 @@
 import fc from "fast-check";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import type { FilePattern } from "../core/ports.ts";
-import { compilePatterns } from "./matcher.ts";
+import { compileExtractors, compilePatterns } from "./matcher.ts";
 
 describe("compilePatterns()", () => {
   const match = compilePatterns([
@@ -57,5 +57,28 @@ describe("compilePatterns()", () => {
       ).map((each) => each.maxBytes);
       expect(compilePatterns(patterns)(wanted)).toBe(Math.max(0, ...limits));
     }));
+  });
+});
+
+describe("compilePatterns() and compileExtractors() with ends of names and exceptions", () => {
+  const rows: readonly (readonly [Omit<FilePattern, "maxBytes">, readonly string[], readonly string[]])[] = [
+    [{ extensions: [".jar"] }, ["a.jar", "d/a.b.jar"], ["jar", "d.jar/a", ".jar", "a.JAR"]],
+    [{ extensions: [""] }, ["a", "d.x/.bashrc"], ["a.b", "a."]],
+    [{ suffixes: ["node"] }, ["bin/node", "a.node", "node"], ["node/a", "nodes"]],
+    [{ names: ["n"], notWithin: ["/usr/lib"] }, ["n", "usr/share/n"], [
+      "usr/lib/n",
+      "usr/libexec/n",
+      "srv/usr/lib/x/n",
+    ]],
+    [{ extensions: [""], notFrom: ["/etc", "/root"] }, ["a", "srv/etc/a"], ["etc/a", "etcd/a", "rootfs/b/a"]],
+    [{ paths: ["a/b"], directories: ["c/"], notWithin: ["x"] }, ["a/b", "c/d/e"], ["c/x/e", "b"]],
+  ];
+
+  it.each(rows)("%j", (pattern, wanted, others) => {
+    const match = compilePatterns([{ ...pattern, maxBytes: 7 }, { names: ["other"], maxBytes: 1 }]);
+    const extractor = { name: "e", version: "1", pattern: { ...pattern, maxBytes: 7 }, open: vi.fn() };
+    const extractors = compileExtractors([extractor]);
+    for (const path of wanted) expect([path, match(path), extractors(path)]).toEqual([path, 7, [extractor]]);
+    for (const path of others) expect([path, match(path), extractors(path)]).toEqual([path, 0, []]);
   });
 });
