@@ -5,15 +5,17 @@
  * @module
  */
 import type { FilePattern, ImageView } from "../core/ports.ts";
-import type { OsAnalysis, OsPackages, Problem } from "../core/types.ts";
+import type { LayerFacts, OsAnalysis, OsPackages, Problem } from "../core/types.ts";
 import type { AnalyzerInput, OsAnalyzer } from "./analyzer.ts";
 import { APK } from "./apk.ts";
 import { CHISEL, CHISEL_MANIFEST } from "./chisel.ts";
 import { DPKG, DPKG_STATUS_D } from "./dpkg.ts";
+import { attributeOsPackages, type OsAttribution } from "./layer_attribution.ts";
 import { detectOsRelease, OS_RELEASE_PATTERNS } from "./os_release.ts";
 import { RPM_BDB_NDB, RPM_SQLITE } from "./rpm.ts";
 
 export type { AnalyzerInput, OsAnalyzer } from "./analyzer.ts";
+export type { OsAttribution } from "./layer_attribution.ts";
 
 /** All analyzers in the order of preference: the first that finds a package decides (scan-semantics §4). */
 export const ANALYZERS: readonly OsAnalyzer[] = [
@@ -53,9 +55,19 @@ export function analyzeOs(view: ImageView): OsAnalysis {
   const input: AnalyzerInput = { view, release, report: (problem) => problems.push(problem) };
   for (const analyzer of ANALYZERS) {
     const packages = analyzer.parse(input);
-    if (packages !== undefined) return { release, packages, problems };
+    if (packages !== undefined) return { analyzer: analyzer.name, release, packages, problems };
   }
   return { release, packages: NO_PACKAGES, problems };
+}
+
+/** Which layer brought each package of an analysis; see {@link attributeOsPackages}. */
+export function attributeOsLayers(
+  os: OsAnalysis,
+  layers: readonly LayerFacts[],
+  assemble: (layers: readonly LayerFacts[]) => ImageView,
+): OsAttribution {
+  const analyzer = ANALYZERS.find(({ name }) => name === os.analyzer);
+  return attributeOsPackages({ layers, assemble, os, analyzer });
 }
 
 /** FNV-1a of a text, 32 bits as hexadecimal digits: enough to tell one version of a table from another. */

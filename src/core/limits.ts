@@ -79,6 +79,8 @@ export const LIMITS = {
   rpmHeaderBytes: 32 * MiB,
   /** Chisel's manifest without its compression: Ubuntu's largest has a line for each of 100,000 paths. */
   chiselManifestBytes: 64 * MiB,
+  /** Layers after which the package database is read for layer attribution; each costs as much as the analysis itself. */
+  attributedLayers: 200,
   /** A CREATE TABLE statement that is parsed; rpm's has 80 characters. Unclosed quotes make the cost quadratic. */
   sqliteSchemaChars: 8 * KiB,
   /** Content-set names in the purls of all packages together: a long list times many packages must not fill memory. */

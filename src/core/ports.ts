@@ -13,6 +13,7 @@ import type {
   ImageFile,
   ImageManifest,
   JsonValue,
+  LayerAttribution,
   LayerFacts,
   OsAnalysis,
   Platform,
@@ -336,6 +337,8 @@ export interface ScanInput {
   readonly os: OsAnalysis;
   /** Absent when applications were not looked for. */
   readonly apps?: AppAnalysis | undefined;
+  /** Absent when it was not asked for. */
+  readonly attribution?: LayerAttribution | undefined;
   readonly attestations: readonly AttestationStatement[];
 }
 
@@ -407,6 +410,8 @@ export interface ScanReport {
   readonly problems: readonly Problem[];
   readonly digests: ImageDigests;
   readonly configDigest: Digest;
+  /** Absent when it was not asked for. */
+  readonly attribution?: LayerAttribution | undefined;
 }
 
 /** Something of a scan that a person may watch. */

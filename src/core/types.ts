@@ -199,6 +199,8 @@ export interface AnalysisOptions {
   readonly includeSystemJars?: boolean | undefined;
   /** Also the paths of applications' source files. */
   readonly collectApplicationFiles?: boolean | undefined;
+  /** Also which layer brought each package. */
+  readonly layerAttribution?: boolean | undefined;
 }
 
 /** Operating system of an image, as Snyk names it: `debian`/`12`, `alpine`/`3.20.1`, `unknown`/`0.0`. */
@@ -236,9 +238,42 @@ export interface OsPackages {
 
 /** What the operating-system analyzers found in an image. */
 export interface OsAnalysis {
+  /** Name of the analyzer that found the packages; absent when there are none. */
+  readonly analyzer?: string;
   readonly release: OsRelease;
   readonly packages: OsPackages;
   readonly problems: readonly Problem[];
+}
+
+/** A layer as results name it. */
+export interface AttributedLayer {
+  /** Digest of the uncompressed tar (rootfs.diff_ids). */
+  readonly diffId: Digest;
+  /** Digest of the stored bytes. */
+  readonly digest: Digest;
+  /** `created_by` of its history entry; absent when the history does not tell which entry is whose. */
+  readonly instruction?: string;
+}
+
+/** Which layer brought each package. Layers are named by their index, 0 = bottom; undefined where it could not be told. */
+export interface LayerAttribution {
+  readonly layers: readonly AttributedLayer[];
+  /** Of each package of {@link OsPackages}, in its order. */
+  readonly os: readonly (number | undefined)[];
+  /** Of each application, in their order. */
+  readonly apps: readonly AppLayers[];
+  /** What could not be told, as snyk-docker-plugin says it. */
+  readonly warnings: readonly string[];
+}
+
+/** Which layer brought the packages of one application. */
+export interface AppLayers {
+  /** Packages that have a file of their own, by `name@version`. */
+  readonly packages: ReadonlyMap<string, number>;
+  /** Files that the application was read from, by their path. */
+  readonly files: ReadonlyMap<string, number>;
+  /** All others: the newest of the files that the application was read from. */
+  readonly other: number | undefined;
 }
 
 /** Digests under which an image was addressed. */

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { analyzeApplications } from "../analyzers/applications.ts";
+import { analyzeApplications, wantedFiles } from "../analyzers/applications.ts";
 import { analyzeOs } from "../analyzers/mod.ts";
 import { OutpostError, toOutpostError } from "../core/errors.ts";
 import { LIMITS } from "../core/limits.ts";
@@ -20,6 +20,7 @@ import type {
 import type { AnalysisOptions, LayerFacts, OsAnalysis, Problem } from "../core/types.ts";
 import { withDeadline } from "../lib/deadline.ts";
 import { buildScanResults } from "../results/mod.ts";
+import { attributeLayers } from "./attribute_layers.ts";
 
 /** What {@link scanImage} works with. */
 export interface ScanImageOptions {
@@ -60,7 +61,7 @@ async function scan(options: ScanImageOptions): Promise<ScanReport> {
   const { image, imageName, imageNameIsFile = false, analysis = {}, signal, onEvent } = options;
   const bytes = checkSize(options);
   onEvent?.({ kind: "resolved", imageName, layers: image.layers.length, bytes });
-  const { layers, view, os } = await readImage(options);
+  const { layers, view, os, also } = await readImage(options);
   const apps = await analyzeApplications({ view, os, imageName, options: analysis, signal });
   const problems: Problem[] = [image, ...layers, os, apps].flatMap((part) => part.problems);
   const attestations = await image.attestations(signal).catch((error: unknown) => {
@@ -69,8 +70,17 @@ async function scan(options: ScanImageOptions): Promise<ScanReport> {
     problems.push({ code, subject: "attestations", message });
     return [];
   });
-  const { registryHost } = options;
-  const input = { imageName, imageNameIsFile, registryHost, image, layers, view, os, apps, attestations };
+  const { registryHost, engine } = options;
+  const attribution = analysis.layerAttribution !== true ? undefined : attributeLayers({
+    layers,
+    history: image.config.history,
+    assemble: (some) => engine.assemble(some, also),
+    view,
+    extractors: wantedFiles(analysis).extractors.map((extractor) => extractor.name),
+    os,
+    apps,
+  });
+  const input = { imageName, imageNameIsFile, registryHost, image, layers, view, os, apps, attribution, attestations };
   const scanResults = buildScanResults(input, (problem) => problems.push(problem));
   const all = unique([...problems, ...view.problems]);
   onEvent?.({ kind: "analyzed", packages: os.packages.packages.length, problems: all.length });
@@ -82,6 +92,7 @@ async function scan(options: ScanImageOptions): Promise<ScanReport> {
     problems: all,
     digests: image.digests,
     configDigest: image.configDigest,
+    attribution,
   };
 }
 
@@ -89,6 +100,8 @@ interface ReadImage {
   readonly layers: readonly LayerFacts[];
   readonly view: ImageView;
   readonly os: OsAnalysis;
+  /** What the layers were read for once more. */
+  readonly also?: FilePattern;
 }
 
 /**
@@ -104,7 +117,7 @@ async function readImage(options: ScanImageOptions): Promise<ReadImage> {
   if (also === undefined) return { layers, view, os };
   const again = await extractAll({ ...options, onEvent: undefined }, also);
   const whole = engine.assemble(again, also);
-  return { layers: again, view: whole, os: analyzeOs(whole) };
+  return { layers: again, view: whole, os: analyzeOs(whole), also };
 }
 
 function checkSize({ image, maxImageBytes, imageName }: ScanImageOptions): number | undefined {

@@ -11,6 +11,16 @@ import { type ReportedPackage, reportedPackages, reportedPlatform } from "./pack
 /** Version of {@link JsonReport}: raised when a field changes its meaning or goes away, not when one is added. */
 export const JSON_REPORT_VERSION = 1;
 
+/** A layer of the image. */
+export interface ReportedLayer {
+  /** Digest of the uncompressed tar; packages name their layer by it. */
+  readonly diffId: string;
+  /** Digest of the stored bytes. */
+  readonly digest: string;
+  /** The history's instruction, when the history tells which is whose. */
+  readonly instruction: string | null;
+}
+
 /** The report. Every field is always there; what is unknown is null. */
 export interface JsonReport {
   readonly schemaVersion: typeof JSON_REPORT_VERSION;
@@ -21,6 +31,8 @@ export interface JsonReport {
   /** `os/architecture`. */
   readonly platform: string | null;
   readonly os: { readonly name: string; readonly version: string; readonly prettyName: string };
+  /** Bottom first; null unless layer attribution was asked for. */
+  readonly layers: readonly ReportedLayer[] | null;
   /** Sorted by type, name and version. */
   readonly packages: readonly ReportedPackage[];
   readonly problems: readonly Problem[];
@@ -40,6 +52,11 @@ export function jsonReport(report: ScanReport): JsonReport {
     },
     platform: reportedPlatform(report) ?? null,
     os: { name, version, prettyName },
+    layers: report.attribution?.layers.map(({ diffId, digest, instruction = null }) => ({
+      diffId,
+      digest,
+      instruction,
+    })) ?? null,
     packages: reportedPackages(report),
     problems: report.problems.map(({ code, subject, message }) => ({ code, subject, message })),
   };

@@ -150,6 +150,7 @@ describe("json", () => {
       digests: { manifest: A, index: null, config: B },
       platform: "linux/amd64",
       os: { name: "debian", version: "12", prettyName: "Debian GNU/Linux 12 (bookworm)" },
+      layers: null,
       packages: [
         { name: "adduser", version: "3.134", type: "deb" },
         { name: "zlib1g", version: "1.2", type: "deb", purl: "pkg:deb/debian/zlib1g@1.2", source: "zlib" },
@@ -189,8 +190,28 @@ describe("json", () => {
       digests: { manifest: null, index: null, config: B },
       platform: null,
       os: { name: "unknown", version: "0.0", prettyName: "" },
+      layers: null,
       packages: [],
       problems: [],
     });
+  });
+
+  it("tells the layer of every package when that was asked for", () => {
+    const layers = [{ diffId: A, digest: B, instruction: "RUN x" }, { diffId: B, digest: A }];
+    const npm = { packages: new Map([["left@1.3.0", 1]]), files: new Map([["app/package.json", 0]]), other: 0 };
+    const known = jsonReport({ ...REPORT, attribution: { layers, os: [1, undefined], apps: [npm], warnings: [] } });
+    expect(known.layers).toEqual([{ ...layers[0] }, { ...layers[1], instruction: null }]);
+    expect(known.packages.map(({ name, layer }) => `${name} ${layer}`)).toEqual([
+      "adduser undefined",
+      `zlib1g ${B}`,
+      `left ${B}`,
+    ]);
+    const layerOf = (app: Partial<typeof npm>): string | undefined => {
+      const apps = [{ ...npm, packages: new Map(), ...app }];
+      return jsonReport({ ...REPORT, attribution: { layers, os: [], apps, warnings: [] } }).packages.at(-1)?.layer;
+    };
+    expect(layerOf({ files: new Map([["app/package.json", 1]]) })).toBe(B);
+    expect(layerOf({ files: new Map([["app", 1]]) })).toBe(B);
+    expect(layerOf({ files: new Map() })).toBe(A);
   });
 });

@@ -4,6 +4,7 @@
  * @module
  */
 import type { ScanReport, ScanResult } from "../core/ports.ts";
+import type { AppLayers, LayerAttribution } from "../core/types.ts";
 import type { DepGraphJson } from "./dep_graph.ts";
 
 /** A package that was found in an image. */
@@ -15,6 +16,8 @@ export interface ReportedPackage {
   readonly purl?: string;
   /** Source package, where the database states one. */
   readonly source?: string;
+  /** diffID of the layer that brought it, where it was asked for and is known. */
+  readonly layer?: string;
   /** Where in the image an application's package was found: the application's target file, or the jar itself. */
   readonly location?: string;
 }
@@ -40,18 +43,41 @@ interface Coordinates {
  */
 export function reportedPackages(report: ScanReport): readonly ReportedPackage[] {
   const { type, packages } = report.os.packages;
-  const system = packages.map(({ name, version, purl, source }): ReportedPackage => ({
+  const { attribution } = report;
+  const system = packages.map(({ name, version, purl, source }, position): ReportedPackage => ({
     name,
     version,
     type,
     ...(purl ? { purl } : {}),
     ...(source ? { source } : {}),
+    ...layerField(attribution, attribution?.os[position]),
   }));
-  return [...system, ...report.scanResults.slice(1).flatMap((result) => [...graphPackages(result), ...jars(result)])]
-    .sort((a, b) =>
-      compare(a.type, b.type) || compare(a.name, b.name) || compare(a.version, b.version) ||
-      compare(a.location ?? "", b.location ?? "")
-    );
+  const applications = report.scanResults.slice(1).flatMap((result, position) =>
+    [...graphPackages(result), ...jars(result)].map((entry) => ({
+      ...entry,
+      ...layerField(attribution, layerOf(entry, attribution?.apps[position])),
+    }))
+  );
+  return [...system, ...applications].sort((a, b) =>
+    compare(a.type, b.type) || compare(a.name, b.name) || compare(a.version, b.version) ||
+    compare(a.location ?? "", b.location ?? "")
+  );
+}
+
+function layerField(attribution: LayerAttribution | undefined, index: number | undefined): { readonly layer?: string } {
+  const layer = attribution?.layers[index ?? -1]?.diffId;
+  return layer === undefined ? {} : { layer };
+}
+
+/** A package with a file of its own, then one inside a file (a jar in a jar), then the application as a whole. */
+function layerOf({ name, version, location = "" }: ReportedPackage, app: AppLayers | undefined): number | undefined {
+  const named = app?.packages.get(`${name}@${version}`);
+  if (app === undefined || named !== undefined) return named;
+  for (let path = location.slice(1); path !== ""; path = path.slice(0, Math.max(path.lastIndexOf("/"), 0))) {
+    const layer = app.files.get(path);
+    if (layer !== undefined) return layer;
+  }
+  return app.other;
 }
 
 /** `os/architecture` of the image, when its configuration states both. */

@@ -10,6 +10,7 @@ import { configFacts, fact } from "./facts.ts";
 import type { Problem } from "../core/types.ts";
 import type { ResultFormat } from "./format.ts";
 import { imageNames, ociDistributionMetadata, rootPackage } from "./image_names.ts";
+import { labelLayers } from "./layer_labels.ts";
 import { provenanceMetadata } from "./provenance.ts";
 import { truncateFacts } from "./truncate.ts";
 import { attributePackages, userInstructions } from "./user_instructions.ts";
@@ -40,6 +41,7 @@ export function buildScanResults(input: ScanInput, report: (problem: Problem) =>
     }));
   const instructions = userInstructions(config.history ?? []);
   attributePackages(tree, instructions.dockerfilePackages);
+  if (input.attribution !== undefined) labelLayers(tree, os.packages.packages, input.attribution);
   const depGraph = buildDepGraph({
     root,
     pkgManager: type,
@@ -61,12 +63,19 @@ export function buildScanResults(input: ScanInput, report: (problem: Problem) =>
     ...fact("provenanceMetadata", provenance, provenance.length),
     ...fact("platform", platform),
     { type: "pluginVersion", data: PLUGIN_VERSION },
+    ...warnings(input),
   ];
   return [{
     facts: truncateFacts(facts),
     target: { image: root.name },
     identity: { type, ...(platform === undefined ? {} : { args: { platform } }) },
   }, ...applications(input.apps?.results ?? [], root.name, [...fact("imageId", image.configDigest), ...names])];
+}
+
+/** The pluginWarnings fact, but for what truncate.ts adds to it. */
+function warnings({ attribution }: ScanInput): readonly ScanFact[] {
+  const layerAttribution = attribution?.warnings ?? [];
+  return fact("pluginWarnings", { layerAttribution }, layerAttribution.length);
 }
 
 /** One ScanResult for each application; `shared` are the facts that all of them have. */

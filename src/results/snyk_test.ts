@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import type { ImageHandle, ImageView, ScanInput, ScanReport } from "../core/ports.ts";
 import type { OsPackage } from "../core/types.ts";
+import type { DepGraphJson } from "./dep_graph.ts";
 import { buildScanResults, PLUGIN_VERSION, snyk } from "./snyk.ts";
 
 const A = `sha256:${"a".repeat(64)}` as const;
@@ -182,6 +183,44 @@ describe("buildScanResults()", () => {
     const { config } = image();
     const scan = input({ attestations, image: image({ config: { ...config, config: { User: "u".repeat(2000) } } }) });
     expect(factTypes(scan).slice(-4)).toEqual(["provenanceMetadata", "platform", "pluginVersion", "pluginWarnings"]);
+  });
+
+  it("labels nodes with the layer that brought them, when that was asked for", () => {
+    const C = `sha256:${"c".repeat(64)}` as const;
+    const attribution = {
+      layers: [{ diffId: B, digest: A }, { diffId: C, digest: A }],
+      os: [1, 0],
+      apps: [],
+      warnings: [],
+    };
+    const labels = (more: Partial<ScanInput>): unknown => {
+      const graph = buildScanResults(input(more))[0]?.facts[0]?.data as DepGraphJson;
+      return graph.graph.nodes.slice(1).map((node) => [node.nodeId, node.info?.labels]);
+    };
+    const dockerLayerId = "UlVOIC9iaW4vc2ggLWMgYXB0LWdldCBpbnN0YWxsIGN1cmwg";
+    expect(labels({ attribution })).toEqual([
+      ["glibc/libc@2", { dockerLayerId, dockerLayerDiffId: B }],
+      ["curl@8", { dockerLayerId, dockerLayerDiffId: C }],
+    ]);
+    expect(labels({ attribution: { ...attribution, os: [undefined, 0] } })).toEqual([
+      ["glibc/libc@2", { dockerLayerId, dockerLayerDiffId: B }],
+      ["curl@8", { dockerLayerId }],
+    ]);
+  });
+
+  it("puts warnings of layer attribution and of truncation into one fact, the last", () => {
+    const attribution = { layers: [], os: [], apps: [], warnings: ["something"] };
+    const long = { ...image().config, config: { User: "u".repeat(1025) } };
+    const last = (more: Partial<ScanInput>): unknown => buildScanResults(input(more))[0]?.facts.at(-1);
+    expect(last({ attribution })).toEqual({ type: "pluginWarnings", data: { layerAttribution: ["something"] } });
+    expect(last({ attribution, image: image({ config: long }) })).toEqual({
+      type: "pluginWarnings",
+      data: {
+        layerAttribution: ["something"],
+        truncatedFacts: { "containerConfig.data.user": { type: "string", countAboveLimit: 1 } },
+      },
+    });
+    expect(last({ attribution: { ...attribution, warnings: [] } })).toMatchObject({ type: "pluginVersion" });
   });
 });
 

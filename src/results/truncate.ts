@@ -42,7 +42,7 @@ export interface Truncation {
   readonly countAboveLimit: number;
 }
 
-/** Cuts facts to {@link FACT_LIMITS}; when something was cut, a pluginWarnings fact at the end says what. */
+/** Cuts facts to {@link FACT_LIMITS}; when something was cut, the pluginWarnings fact (the last one) says what. */
 export function truncateFacts(facts: readonly ScanFact[]): readonly ScanFact[] {
   const truncatedFacts: Record<string, Truncation> = {};
   const limited = new Set(Object.keys(FACT_LIMITS).map((path) => path.slice(0, path.indexOf("."))));
@@ -50,7 +50,9 @@ export function truncateFacts(facts: readonly ScanFact[]): readonly ScanFact[] {
     limited.has(fact.type) ? { ...fact, data: truncate(fact.data, `${fact.type}.data`, truncatedFacts) } : fact
   );
   if (Object.keys(truncatedFacts).length === 0) return facts;
-  return [...cut, { type: "pluginWarnings", data: { truncatedFacts } }];
+  const warnings = cut.find((fact) => fact.type === "pluginWarnings");
+  if (warnings === undefined) return [...cut, { type: "pluginWarnings", data: { truncatedFacts } }];
+  return cut.map((fact) => fact === warnings ? { ...fact, data: { ...fact.data as object, truncatedFacts } } : fact);
 }
 
 function truncate(value: unknown, path: string, truncated: Record<string, Truncation>): unknown {

@@ -7,6 +7,8 @@ import type { LayerEntry, LayerFacts } from "../../src/core/types.ts";
 import { assembleLayers } from "../../src/layers/assemble.ts";
 import { pathHash } from "../../src/lib/path_hash.ts";
 
+export { assembleLayers };
+
 export const text = (bytes: Uint8Array | undefined): string | undefined =>
   bytes === undefined ? undefined : new TextDecoder().decode(bytes);
 
