@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { LIMITS } from "../core/limits.ts";
 import { isRecord } from "./codec.ts";
 import { isUuid } from "./handshake.ts";
 
@@ -27,13 +28,14 @@ const CONTEXT = /^\/ctx\/([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})(?=\/)/i;
 /**
  * Reads the event's argument. `randomId` gives a request id when the server sent none.
  *
- * @returns undefined when it is not a request.
+ * @returns undefined when it is not a request, or its URL or header fields are larger than those of any.
  */
 export function readRequest(argument: unknown, randomId: () => string): BrokeredRequest | undefined {
   if (!isRecord(argument)) return undefined;
   const { url, method, body } = argument;
   if (typeof url !== "string" || typeof method !== "string" || !/^[A-Za-z]{1,32}$/.test(method)) return undefined;
   const headers = readHeaders(argument["headers"]);
+  if (url.length > LIMITS.brokerUrlChars || sizeOf(headers) > LIMITS.brokerHeaderChars) return undefined;
   const requestId = headers["snyk-request-id"];
   const contextId = CONTEXT.exec(url)?.[1] ?? headers["x-snyk-broker-context-id"];
   return {
@@ -45,6 +47,10 @@ export function readRequest(argument: unknown, randomId: () => string): Brokered
     requestId: isUuid(requestId) ? requestId : randomId(),
     contextId: contextId?.toLowerCase(),
   };
+}
+
+function sizeOf(headers: Readonly<Record<string, string>>): number {
+  return Object.entries(headers).reduce((size, [name, value]) => size + name.length + value.length, 0);
 }
 
 /** The stream's id, also of a request that cannot be read otherwise; empty when there is none. */

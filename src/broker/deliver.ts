@@ -7,7 +7,7 @@
 import { OutpostError } from "../core/errors.ts";
 import type { ByteStream } from "../core/ports.ts";
 import { concatBytes } from "../lib/bytes.ts";
-import { type Answer, errorAnswer } from "./answer.ts";
+import { type Answer, bodyStream, errorAnswer } from "./answer.ts";
 import type { BrokerSession } from "./session.ts";
 
 /** Bytes that may be held by all requests together; a reservation is released with {@link ByteBudget.release}. */
@@ -54,16 +54,15 @@ export async function acknowledgeAnswer(answer: Answer, options: AcknowledgeOpti
   const collected = await collect(answer, budget, maxBytes);
   try {
     const { status, headers, errorType } = collected.answer;
-    // What waits here is still counted by the budget; what the websocket holds is not.
-    await session.drained();
-    const sent = session.acknowledge(id, {
+    const acknowledgement = {
       status,
       headers: { ...headers, "snyk-request-id": requestId, "x-broker-ws-response": "true" },
       body: collected.body,
       errorType,
       originalBodySize: collected.originalBodySize,
-    });
-    if (!sent) throw lost();
+    };
+    // What waits here is still counted by the budget; what the websocket holds is not.
+    await sendInTurn(session, () => session.acknowledge(id, acknowledgement));
     return collected.reserved;
   } finally {
     budget.release(collected.reserved);
@@ -88,7 +87,7 @@ async function collect(answer: Answer, budget: ByteBudget, maxBytes: number): Pr
     return { answer: made, body, reserved: 0, ...(originalBodySize === undefined ? {} : { originalBodySize }) };
   };
   try {
-    for await (const chunk of answer.body.stream) {
+    for await (const chunk of bodyStream(answer.body) ?? []) {
       if (reserved + chunk.length > maxBytes) {
         const size = Math.max(Number(answer.headers["content-length"] ?? 0) || 0, reserved + chunk.length);
         return replaced(tooLarge(size, maxBytes), size);
@@ -138,21 +137,29 @@ export async function sendChunks(
   const { session, streamingId } = options;
   const { status, headers } = answer;
   let bytes = 0;
-  await session.drained();
-  if (!session.emit("chunk", streamingId, "", false, { status, headers })) throw lost();
+  const send = (...args: readonly unknown[]): Promise<void> =>
+    sendInTurn(session, () => session.emit("chunk", streamingId, ...args));
+  await send("", false, { status, headers });
   for await (const chunk of bodyChunks(answer)) {
-    await session.drained();
-    if (!session.emit("chunk", streamingId, chunk, false)) throw lost();
+    await send(chunk, false);
     bytes += chunk.length;
   }
-  await session.drained();
-  if (!session.emit("chunk", streamingId, "", true)) throw lost();
+  await send("", true);
   return bytes;
 }
 
 function bodyChunks(answer: Answer): ByteStream | readonly Uint8Array<ArrayBuffer>[] {
-  if (answer.body.kind === "stream") return answer.body.stream;
-  return answer.body.kind === "none" ? [] : [new TextEncoder().encode(JSON.stringify(answer.body.value))];
+  if (answer.body.kind === "json") return [new TextEncoder().encode(JSON.stringify(answer.body.value))];
+  return bodyStream(answer.body) ?? [];
+}
+
+/** Sends once there is room; of several that wait, the first may leave none for the others. */
+async function sendInTurn(session: BrokerSession, send: () => boolean): Promise<void> {
+  do {
+    await session.drained();
+    if (send()) return;
+  } while (session.open && !session.hasRoom);
+  throw lost();
 }
 
 function lost(): OutpostError {

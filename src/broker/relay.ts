@@ -4,12 +4,22 @@
  *
  * @module
  */
-import { toOutpostError } from "../core/errors.ts";
+import { OutpostError, toOutpostError } from "../core/errors.ts";
 import { LIMITS } from "../core/limits.ts";
 import type { Clock, Fetch, Logger } from "../core/ports.ts";
 import { withDeadline } from "../lib/deadline.ts";
 import { abortable } from "../net/body.ts";
-import { agentAnswer, type Answer, blockedAnswer, errorAnswer, failureAnswer, isConnectFailure } from "./answer.ts";
+import type { DirectExchange } from "../net/direct.ts";
+import {
+  agentAnswer,
+  type Answer,
+  blockedAnswer,
+  cancelBody,
+  directAnswer,
+  errorAnswer,
+  failureAnswer,
+  isConnectFailure,
+} from "./answer.ts";
 import { type BrokeredRequest, readRequest, streamingIdOf } from "./brokered_request.ts";
 import { acknowledgeAnswer, ByteBudget, sendChunks } from "./deliver.ts";
 import type { AnswerPath, BrokerEventSink } from "./events.ts";
@@ -41,6 +51,10 @@ export interface RelayOptions {
   readonly logger: Logger;
   readonly fetch: Fetch;
   readonly dispatch: Dispatch;
+  /** Direct connections to agents elsewhere; without them, and where none can be made, `dispatch` asks. */
+  readonly agentExchange?: DirectExchange | undefined;
+  /** Direct connections to the broker server, for uploads. */
+  readonly uploadExchange?: DirectExchange | undefined;
   readonly endpoints: BrokerEndpoints;
   readonly protocolVersion: string;
   readonly rules: () => AcceptRules;
@@ -72,6 +86,8 @@ const BLOCKED = "[Websocket Flow][Blocked Request] Does not match any accept rul
 
 const UNKNOWN_CONTEXT = "Cannot serve the request: the connection has no such context, or it lacks a variable";
 
+const UNSENDABLE = "Cannot pass the brokered request on: a header or the method is invalid";
+
 const NOTHING: Substituted = { headers: [], fields: [] };
 
 /** One request from arrival to answer. */
@@ -82,8 +98,12 @@ interface Exchange {
   readonly startedAt: number;
 }
 
+/** What the agent is asked. */
 interface Prepared {
-  readonly request: Request;
+  readonly url: URL;
+  readonly method: string;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: Uint8Array<ArrayBuffer> | undefined;
   readonly info: DispatchInfo;
 }
 
@@ -155,14 +175,12 @@ export class Relay {
       const { clock } = this.#options;
       const limit = { clock, ms: LIMITS.brokerAnswerTimeoutMs, what: "The agent's answer", signal: this.#life.signal };
       return await withDeadline(limit, async (signal) => {
-        const prepared = this.#prepare(brokered, rule, signal);
-        return "status" in prepared
-          ? prepared
-          : this.#options.rewrite(agentAnswer(await this.#persist(prepared, signal)));
+        const prepared = this.#prepare(brokered, rule);
+        return "status" in prepared ? prepared : this.#options.rewrite(await this.#askPrepared(prepared, signal));
       });
     } catch (error) {
-      const answer = failureAnswer(error);
       const { code, cause } = toOutpostError(error);
+      const answer = code === "REQUEST_INVALID" ? errorAnswer(400, code, UNSENDABLE) : failureAnswer(error);
       this.#options.logger.warn("Cannot get an answer from the agent", {
         requestId: brokered.requestId,
         code,
@@ -173,6 +191,17 @@ export class Relay {
     }
   }
 
+  async #askPrepared(prepared: Prepared, signal: AbortSignal): Promise<Answer> {
+    const { method, url, headers, info } = prepared;
+    const { agentExchange } = this.#options;
+    // A direct connection repeats a request when the agent has closed the connection, so that others go by fetch.
+    if (agentExchange !== undefined && !info.internal && (method === "GET" || method === "HEAD")) {
+      const response = await agentExchange({ method, url, fields: Object.entries(headers), signal });
+      if (response !== undefined) return directAnswer(response);
+    }
+    return agentAnswer(await this.#persist(prepared, signal));
+  }
+
   /**
    * Asks an agent elsewhere again when no connection stood, so that nothing of the request can have arrived; unlike the
    * reference never after that, since it would run a scan twice.
@@ -181,7 +210,7 @@ export class Relay {
     const { clock, agentRetries } = this.#options;
     for (let left = prepared.info.internal ? 0 : agentRetries;; left--) {
       try {
-        return await this.#dispatch(left === 0 ? prepared : { ...prepared, request: prepared.request.clone() }, signal);
+        return await this.#dispatch(prepared, signal);
       } catch (error) {
         if (left === 0 || !isConnectFailure(error)) throw error;
         await clock.sleep(LIMITS.brokerAgentRetryMs, signal);
@@ -190,8 +219,8 @@ export class Relay {
   }
 
   /** Asks the agent; an answer that comes after nobody waits for it any more is dropped. */
-  async #dispatch({ request, info }: Prepared, signal: AbortSignal): Promise<Response> {
-    const asked = this.#options.dispatch(request, info);
+  async #dispatch(prepared: Prepared, signal: AbortSignal): Promise<Response> {
+    const asked = this.#options.dispatch(toRequest(prepared, signal), prepared.info);
     try {
       return await abortable(asked, signal);
     } catch (error) {
@@ -200,7 +229,7 @@ export class Relay {
     }
   }
 
-  #prepare(brokered: BrokeredRequest, rule: AcceptRule, signal: AbortSignal): Prepared | Answer {
+  #prepare(brokered: BrokeredRequest, rule: AcceptRule): Prepared | Answer {
     const { ruleVariables, protocolVersion, removeForwarded } = this.#options;
     const { substituteBodies, substituteHeaders } = this.#options;
     const { contextId } = brokered;
@@ -226,27 +255,14 @@ export class Relay {
       headers["content-type"] = FORM;
       body = toForm(body) ?? body;
     }
-    const { requestId } = brokered;
-    try {
-      const request = new Request(target.url, {
-        method: brokered.method,
-        headers: new Headers(headersForAgent(headers, { requestId, version: protocolVersion, removeForwarded })),
-        redirect: "manual",
-        signal,
-        ...(body === undefined || ["GET", "HEAD"].includes(brokered.method) ? {} : { body }),
-      });
-      return {
-        request,
-        info: { internal: target.internal, substituted, ...(contextId === undefined ? {} : { contextId }) },
-      };
-    } catch {
-      // A method that no client may send, or a header with CR, LF or NUL.
-      return errorAnswer(
-        400,
-        "REQUEST_INVALID",
-        "Cannot pass the brokered request on: a header or the method is invalid",
-      );
-    }
+    const { requestId, method } = brokered;
+    return {
+      url: target.url,
+      method,
+      headers: headersForAgent(headers, { requestId, version: protocolVersion, removeForwarded }),
+      body: ["GET", "HEAD"].includes(method) ? undefined : body,
+      info: { internal: target.internal, substituted, ...(contextId === undefined ? {} : { contextId }) },
+    };
   }
 
   async #deliver(exchange: Exchange, answer: Answer, allowed: boolean): Promise<void> {
@@ -256,7 +272,7 @@ export class Relay {
     const fields = {
       requestId: request.requestId,
       method: request.method,
-      path: request.url.split(/[?#]/, 1)[0],
+      path: shownPath(request.url),
       status: answer.status,
       answer: path,
     };
@@ -270,7 +286,7 @@ export class Relay {
       logger[answer.status >= 400 && answer.status !== 404 ? "warn" : "debug"]("Answered a brokered request", fields);
       done("answered", bytes);
     } catch (error) {
-      cancelBody(answer);
+      cancelBody(answer.body);
       const reason = path === "none" ? "it names no way back" : toOutpostError(error).message;
       logger.error("Cannot answer a brokered request", { ...fields, role: session.role, reason });
       if (path === "upload") this.#options.onLost?.(request.requestId);
@@ -320,6 +336,23 @@ export class Relay {
   }
 }
 
+/**
+ * @throws {OutpostError} REQUEST_INVALID for a method that no client may send, or a header with CR, LF or NUL.
+ */
+function toRequest({ url, method, headers, body }: Prepared, signal: AbortSignal): Request {
+  try {
+    const init = { method, headers: new Headers(headers), redirect: "manual" as const, signal };
+    return new Request(url, body === undefined ? init : { ...init, body });
+  } catch (cause) {
+    throw new OutpostError("REQUEST_INVALID", "Cannot pass the brokered request on", { cause });
+  }
+}
+
+/** A path for the log. */
+function shownPath(url: string): string {
+  return (url.split(/[?#]/, 1)[0] ?? "").slice(0, LIMITS.errorMessageChars);
+}
+
 /** INSECURE_DOWNSTREAM. A port that was not named follows the scheme. */
 function useHttp(url: URL): void {
   if (url.hostname !== "snyk.io" && !url.hostname.endsWith(".snyk.io")) url.protocol = "http:";
@@ -354,8 +387,4 @@ function answerPath({ session, request, ackId }: Exchange): AnswerPath {
 function busy(reason: string): Answer {
   const answer = errorAnswer(503, "BUSY", `Cannot serve the request now: ${reason}`);
   return { ...answer, headers: { ...answer.headers, "retry-after": "1" } };
-}
-
-function cancelBody(answer: Answer): void {
-  if (answer.body.kind === "stream" && !answer.body.stream.locked) answer.body.stream.cancel().catch(() => {});
 }

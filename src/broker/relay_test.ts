@@ -224,6 +224,24 @@ describe("Relay: requests", () => {
     });
   });
 
+  it("§3.2 are acknowledged one after the other when the server reads slowly", async () => {
+    const { clock, primary, events } = brokerBench(ok);
+    primary().accept();
+    const { send } = primary();
+    primary().send = (data) => {
+      send.call(primary(), data);
+      primary().bufferedAmount = 2 * LIMITS.brokerSendBufferBytes;
+    };
+    primary().bufferedAmount = 2 * LIMITS.brokerSendBufferBytes;
+    for (const id of [1, 2, 3]) ask(primary(), { streamingID: "" }, id);
+    for (let sent = 0; sent <= 3; sent++) {
+      await clock.advance(100);
+      expect(primary().sentOf("ack")).toHaveLength(sent);
+      primary().bufferedAmount = 0;
+    }
+    expect(events.filter((event) => event.kind === "request" && event.outcome === "answered")).toHaveLength(3);
+  });
+
   it("are answered with chunks when the server takes no uploads", async () => {
     const { clock, primary } = brokerBench(() => Promise.resolve(new Response("body", { headers: { "x-a": "1" } })));
     primary().accept([]);

@@ -147,20 +147,21 @@ export class BrokerSession {
 
   /** Resolves when the websocket has room for another frame, or the session is over. */
   async drained(): Promise<void> {
-    while (this.open && this.bufferedBytes > LIMITS.brokerSendBufferBytes) await this.#sleep(DRAIN_POLL_MS);
+    while (this.open && !this.hasRoom) await this.#sleep(DRAIN_POLL_MS);
   }
 
   /** Sends an event; returns false when the session is over, or the peer does not read ({@link drained}). */
   emit(name: string, ...args: readonly unknown[]): boolean {
-    return this.#room() && this.#send({ kind: "event", name, args });
+    return this.hasRoom && this.#send({ kind: "event", name, args });
   }
 
   /** Answers an event that asked for an acknowledgement; returns false as {@link emit} does. */
   acknowledge(id: number, answer: unknown): boolean {
-    return this.#room() && this.#send({ kind: "ack", id, args: [answer] });
+    return this.hasRoom && this.#send({ kind: "ack", id, args: [answer] });
   }
 
-  #room(): boolean {
+  /** Whether the websocket takes another frame now. */
+  get hasRoom(): boolean {
     return this.open && this.bufferedBytes <= LIMITS.brokerSendBufferBytes;
   }
 
@@ -177,7 +178,7 @@ export class BrokerSession {
     signal.addEventListener("abort", abort, { once: true });
     this.#acks.set(id, { resolve, reject });
     try {
-      if (!this.#room()) await Promise.race([this.drained(), promise]);
+      while (this.open && !this.hasRoom) await Promise.race([this.drained(), promise]);
       if (!this.open || !this.#send({ kind: "event", name, args: [argument], id })) throw disconnected();
       return await promise;
     } finally {

@@ -27,7 +27,9 @@ export interface Canary extends AsyncDisposable {
 }
 
 /** Starts a listener on the loopback interface. `answer` answers where it gives a response; otherwise `200 []`. */
-export function startCanary(answer?: (request: Request) => Response | undefined): Canary {
+export function startCanary(
+  answer?: (request: Request) => Response | undefined | Promise<Response | undefined>,
+): Canary {
   const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   const { port } = listener.addr as Deno.NetAddr;
   const open = new Set<Deno.Conn>();
@@ -43,7 +45,7 @@ export function startCanary(answer?: (request: Request) => Response | undefined)
       headers: request.headers,
       body: request.method === "GET" || request.method === "HEAD" ? "" : await request.text(),
     });
-    return answer?.(request) ?? Response.json([]);
+    return await answer?.(request) ?? Response.json([]);
   });
   const pipe = async (client: Deno.Conn): Promise<void> => {
     const upstream = await Deno.connect({ hostname: "127.0.0.1", port: server.addr.port });
