@@ -11,7 +11,7 @@ export interface BdbOptions {
   readonly pageSize?: number;
   /** False for a database of a big-endian machine. @default true */
   readonly little?: boolean;
-  /** Key and value pairs of one hash page. @default 8 */
+  /** Key and value pairs of one hash page. @default 3 */
   readonly pairsPerPage?: number;
 }
 
@@ -22,7 +22,7 @@ const HASH_HEADER = 26;
  * a quarter of a page stand on overflow pages, as Berkeley DB has it.
  */
 export function bdbDatabase(blobs: readonly Uint8Array[], options: BdbOptions = {}): Uint8Array {
-  const { pageSize = 4096, little = true, pairsPerPage = 8 } = options;
+  const { pageSize = 4096, little = true, pairsPerPage = 3 } = options;
   const counter = new Uint8Array(4);
   new DataView(counter.buffer).setUint32(0, blobs.length, little);
   const pages: Uint8Array[] = [];
