@@ -254,11 +254,12 @@ function economyCells(add: Add): void {
   });
 }
 
-function clientCells({ skopeo: site = "registry", credentials }: FrontDefinition, add: Add): void {
+function clientCells({ skopeo: site = "registry", credentials, skopeoLogin }: FrontDefinition, add: Add): void {
   if (site === null || !peersAvailable("skopeo")) return;
   add("skopeo pulls", async ({ front, repository }) => {
     const { username, password } = credentials;
-    const login = username === undefined ? [] : ["--src-creds", `${username}:${password}`];
+    const pair = skopeoLogin ?? (username === undefined ? undefined : `${username}:${password}`);
+    const login = pair === undefined ? [] : ["--src-creds", pair];
     const target = await Deno.makeTempDir({ prefix: "outpost-skopeo-" });
     try {
       const source = `docker://${front.host(site)}/${repository(0)}:oci`;

@@ -88,6 +88,8 @@ export interface FrontDefinition {
   readonly blobs?: "direct" | "redirect";
   /** The site that serves `/v2` to skopeo, `registry` by default; null where it cannot pull. */
   readonly skopeo?: string | null;
+  /** `user:password` for skopeo, where that is not the login of `credentials`. */
+  readonly skopeoLogin?: string;
   /** The origins. `sink` (a blob store) and `elsewhere` (a host that must get nothing) are added to them. */
   sites(front: Front): Readonly<Record<string, Site>>;
 }
