@@ -18,6 +18,7 @@ import {
   cutAfter,
   type Fault,
   flipped,
+  hold,
   ignoresRange,
   linkLoop,
   linkTo,
@@ -230,6 +231,20 @@ function failureCells(definition: FrontDefinition, add: Add): void {
     expect(await codeOf(collect(registry.tags(repository(0), signal)))).toBe("REGISTRY_PROTOCOL");
     front.inject(BLOB, redirectTo("elsewhere"), LIMITS.attempts);
     expect(await codeOf(registry.image(repository(0), "oci", { signal }))).not.toBe("no error");
+  });
+  add("slow", async ({ front, open, repository }) => {
+    const registry = open();
+    await registry.resolve(repository(0), "oci", { signal });
+    const held = hold();
+    front.inject(MANIFEST, held.fault);
+    const caller = new AbortController();
+    const waiting = codeOf(registry.resolve(repository(0), "oci", { signal: caller.signal }));
+    await held.arrived;
+    // Others are served meanwhile, and the caller may leave.
+    await registry.resolve(repository(0), "docker", { signal });
+    caller.abort();
+    expect(await waiting).toBe("CANCELLED");
+    held.release();
   });
   if (!hasLogin(definition) || REGISTRY_TYPES[definition.type].preferBasic) return;
   add("token server elsewhere", async ({ front, open, repository }) => {
