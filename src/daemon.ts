@@ -3,70 +3,22 @@
  *
  * @module
  */
-import {
-  type BrokerClient,
-  type BrokerEvent,
-  type ClientSettings,
-  createBrokerClient,
-  type Dispatch,
-  Preflight,
-  type PreflightCheck,
-  preflightTable,
-  type RuleSource,
-  ruleSource,
-} from "./broker/mod.ts";
+import { type BrokerClient, type Preflight, type PreflightCheck, preflightTable } from "./broker/mod.ts";
 import type { Daemon } from "./cli/context.ts";
 import type { Config } from "./config/load.ts";
 import { OutpostError } from "./core/errors.ts";
 import { LIMITS } from "./core/limits.ts";
-import type { CallbackTransport, Clock, Fetch, Logger, RegistryCredentials, RegistryProvider } from "./core/ports.ts";
+import type { CallbackTransport, Clock, RegistryCredentials } from "./core/ports.ts";
 import { BROKER_PROTOCOL_VERSION, VERSION } from "./core/version.ts";
+import { createBroker, createPreflight, createValidation, type LoadedRules, loadRules } from "./daemon_broker.ts";
+import type { DaemonParts } from "./daemon_parts.ts";
 import { ScanQueue } from "./jobs/queue.ts";
-import type { ScanFunction } from "./jobs/scan_image.ts";
 import { createScanRunner, type ScanJob } from "./jobs/scan_job.ts";
 import { withDeadline } from "./lib/deadline.ts";
-import type { Redactor } from "./lib/redact.ts";
 import { isSameRegistry, parseBrokeredCredentials } from "./registries/mod.ts";
 import { createApp } from "./server/app.ts";
-import type { AppDeps } from "./server/deps.ts";
-import { validate } from "./server/validation.ts";
-import type { Metrics } from "./telemetry/metrics.ts";
 
-/**
- * Variables that a brokered request may name: those of the broker and of the registry. Rules, which the operator wrote,
- * may name any; the server is no reader of this process's environment.
- */
-const REQUEST_VARIABLES = /^(?:CR|BROKER)_[A-Z0-9_]+$/;
-
-/** ACCEPT's value in Snyk's image, relative to a directory of its own. */
-const SHIPPED_RULES = "accept.json";
-
-/** What main.ts hands over. */
-export interface DaemonParts {
-  readonly config: Config;
-  readonly credentials: RegistryCredentials | undefined;
-  readonly registries: RegistryProvider;
-  readonly scan: ScanFunction;
-  readonly clock: Clock;
-  readonly logger: Logger;
-  readonly redactor: Redactor;
-  readonly metrics: Metrics;
-  /** Outbound requests with the operator's authorities: to the broker server, an external agent, callbacks. */
-  readonly fetch: Fetch;
-  readonly webSocket: (url: string, options: { readonly headers: Readonly<Record<string, string>> }) => WebSocket;
-  /** Value of a variable for `${NAME}`. */
-  readonly variable: (name: string) => string | undefined;
-  readonly record: AppDeps["record"];
-  readonly readFile: (path: string) => Promise<string>;
-  /** Prints text for people, beside the log. */
-  readonly print: (text: string) => void;
-}
-
-/** The accept rules of ACCEPT: where they are read anew, and as they were at the start. */
-interface LoadedRules {
-  readonly source: RuleSource;
-  readonly rules: unknown;
-}
+export type { DaemonParts } from "./daemon_parts.ts";
 
 /**
  * Starts the daemon and resolves when it listens.
@@ -91,7 +43,11 @@ class RunningDaemon implements Daemon {
     this.#parts = parts;
     const { config, metrics } = parts;
     this.#preflight = createPreflight(parts);
-    this.#broker = config.role === "agent" ? undefined : this.#createBroker(rules);
+    this.#broker = config.role === "agent" ? undefined : createBroker(parts, {
+      rules,
+      ask: async (request, arrival) => await this.#app.fetch(request, arrival),
+      preflight: (signal) => this.#checkAndPrint(signal),
+    });
     const run = createScanRunner({
       registries: parts.registries,
       scan: parts.scan,
@@ -121,6 +77,12 @@ class RunningDaemon implements Daemon {
   async start(): Promise<this> {
     const { config, logger } = this.#parts;
     this.#server = this.#listen();
+    try {
+      await this.#broker?.prepare(this.#parts.signal ?? new AbortController().signal);
+    } catch (error) {
+      await this.#server.shutdown();
+      throw error;
+    }
     this.#broker?.start();
     logger.info("Outpost started", {
       version: VERSION,
@@ -128,7 +90,7 @@ class RunningDaemon implements Daemon {
       url: this.url,
       server: config.brokerServerUrl.origin,
     });
-    return await Promise.resolve(this);
+    return this;
   }
 
   async ready(signal: AbortSignal): Promise<void> {
@@ -178,11 +140,19 @@ class RunningDaemon implements Daemon {
       protocolVersion: BROKER_PROTOCOL_VERSION,
       registries,
       credentials,
-      parseCredentials: (text) => ownRegistry(parseBrokeredCredentials(text), credentials),
+      parseCredentials: (text, own) => ownRegistry(parseBrokeredCredentials(text), own ?? credentials),
       validate: config.role === "agent" ? undefined : createValidation(this.#parts),
       queue: this.#queue,
       broker: broker === undefined ? undefined : {
         states: () => broker.states(),
+        connections: config.broker.universal === undefined
+          ? undefined
+          : () =>
+            broker.connections().map(({ name, credentials, problem }) => ({
+              name,
+              problem,
+              credentials: credentials === undefined ? undefined : parseBrokeredCredentials(credentials),
+            })),
         rules: () => broker.rules(),
         reloadRules: () => broker.reloadRules(),
         checks: (signal) => this.#preflight.network(signal),
@@ -196,41 +166,6 @@ class RunningDaemon implements Daemon {
       newId: () => crypto.randomUUID(),
       stopping: () => this.#stopping !== undefined,
       record,
-    });
-  }
-
-  #createBroker(rules: LoadedRules | undefined): BrokerClient {
-    const { config, clock, logger, fetch, webSocket, variable, metrics } = this.#parts;
-    const dispatch: Dispatch = async (request, { internal, substituted }) =>
-      internal
-        ? await this.#app.fetch(request, { internal: true, substitutedFields: substituted.fields })
-        : await fetch(request);
-    return createBrokerClient({
-      serverUrl: config.brokerServerUrl.href,
-      token: config.brokerToken?.reveal() ?? "",
-      protocolVersion: BROKER_PROTOCOL_VERSION,
-      ...(rules === undefined ? {} : { rules: rules.rules, ruleSource: rules.source }),
-      clock,
-      logger,
-      randomId: () => crypto.randomUUID(),
-      webSocket,
-      fetch,
-      dispatch,
-      variables: variable,
-      requestVariables: (name) => REQUEST_VARIABLES.test(name) ? variable(name) : undefined,
-      substituteHeaders: config.substituteHeaders,
-      substituteBodies: config.substituteBodies,
-      removeForwardedHeaders: config.removeForwardedHeaders,
-      dispatcher: config.broker.dispatcher,
-      insecureDownstream: config.broker.insecureDownstream,
-      agentRetries: config.broker.agentRetries,
-      responseUrl: config.broker.responseUrl,
-      times: config.broker,
-      maxResponseBytes: config.broker.maxResponseBytes,
-      uploadIdleMs: config.broker.uploadIdleMs,
-      settings: clientSettings(this.#parts),
-      preflight: config.broker.preflight ? (signal) => this.#checkAndPrint(signal) : undefined,
-      onEvent: (event) => count(metrics, event),
     });
   }
 
@@ -272,42 +207,6 @@ function ownRegistry(given: RegistryCredentials, own: RegistryCredentials | unde
   });
 }
 
-function createPreflight({ config, fetch, clock }: DaemonParts): Preflight {
-  return new Preflight({
-    fetch,
-    clock,
-    serverUrl: config.brokerServerUrl,
-    apiUrl: config.broker.apiUrl,
-    token: config.brokerToken?.reveal() ?? "",
-    protocolVersion: BROKER_PROTOCOL_VERSION,
-    clientUrl: config.brokerClientUrl,
-    servesTls: config.broker.clientUrlTls,
-    customRules: config.accept !== undefined && config.accept !== SHIPPED_RULES,
-    ruleFlags: config.broker.ruleFlags,
-  });
-}
-
-function createValidation({ config, variable, fetch, clock }: DaemonParts): AppDeps["validate"] {
-  const target = config.broker.validation;
-  if (target === undefined) return undefined;
-  const userAgent = `Snyk Broker Client ${BROKER_PROTOCOL_VERSION}`;
-  return (signal) => validate({ target, fallback: variable("CR_CREDENTIALS"), fetch, clock, userAgent }, signal);
-}
-
-/** What `identify` says of the configuration. */
-function clientSettings({ config, variable }: DaemonParts): ClientSettings {
-  const set = (name: string): boolean => (variable(name) ?? "") !== "";
-  return {
-    debugMode: config.logLevel === "debug",
-    credPooling: config.broker.pools,
-    privateCa: set("NODE_EXTRA_CA_CERTS"),
-    tlsReject: variable("NODE_TLS_REJECT_UNAUTHORIZED") === "0",
-    proxy: set("HTTP_PROXY") || set("HTTPS_PROXY"),
-    customAccept: config.accept !== undefined && config.accept !== SHIPPED_RULES,
-    insecureDownstream: config.broker.insecureDownstream,
-  };
-}
-
 /** Whatever keeps the port closed is in the configuration. */
 function cannotListen({ role, host, port, tls }: Config, cause: unknown): OutpostError {
   const why = (cause instanceof Error ? cause.message : String(cause)).replace(/ \(os error \d+\)/, "");
@@ -346,30 +245,6 @@ function directCallbacks({ config, fetch, clock }: DaemonParts): CallbackTranspo
       });
     },
   };
-}
-
-/**
- * Reads the rules that ACCEPT names. `accept.json`, which Snyk's image sets for the rules that it ships, means the
- * built-in ones when there is no such file.
- *
- * @throws {ConfigError} when they cannot be read.
- */
-async function loadRules({ config, fetch, clock, readFile, logger }: DaemonParts): Promise<LoadedRules | undefined> {
-  const location = config.accept;
-  if (location === undefined) return undefined;
-  if (location === SHIPPED_RULES && await readFile(location).then(() => false, () => true)) {
-    logger.info("Using the built-in accept rules: there is no file accept.json");
-    return undefined;
-  }
-  const source = ruleSource({ location, readFile, fetch, clock });
-  return { source, rules: await source(new AbortController().signal) };
-}
-
-function count(metrics: Metrics, event: BrokerEvent): void {
-  if (event.kind === "disconnected") metrics.brokerReconnects.inc({ role: event.role });
-  if (event.kind !== "request") return;
-  metrics.brokerRequests.inc({ outcome: event.allowed ? event.outcome : "blocked" });
-  metrics.brokerRequestSeconds.observe(event.ms / 1000);
 }
 
 interface Expiring {

@@ -122,6 +122,7 @@ export async function createToolbox(
             ...(socketClient === undefined ? {} : { client: socketClient }),
           }),
         variable,
+        signal: world.signal,
         record: recorder(config, redactor),
         readFile: world.readTextFile,
         print: (text) => world.stdout.write(text),

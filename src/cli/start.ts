@@ -11,10 +11,10 @@ export async function runStart(context: CommandContext): Promise<number> {
   const toolbox = await context.toolbox();
   try {
     const { config, logger } = toolbox;
-    if (config.role !== "agent" && config.brokerToken === undefined) {
+    if (config.role !== "agent" && config.brokerToken === undefined && config.broker.universal === undefined) {
       throw new OutpostError("CONFIG_INVALID", "Cannot start: BROKER_TOKEN is not set", {
         hint:
-          "Create a broker token in Snyk and set BROKER_TOKEN (or BROKER_TOKEN_FILE). For the agent alone, set OUTPOST_ROLE=agent.",
+          "Create a broker token in Snyk and set BROKER_TOKEN (or BROKER_TOKEN_FILE). For the agent alone, set OUTPOST_ROLE=agent; for a deployment's connections, UNIVERSAL_BROKER_ENABLED=true.",
       });
     }
     const daemon = await toolbox.startDaemon();

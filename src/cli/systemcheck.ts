@@ -62,7 +62,7 @@ async function checkAll(context: CommandContext): Promise<readonly Check[]> {
 
 function checkConfiguration({ config }: Toolbox): Check {
   const check = "configuration";
-  if (config.role !== "agent" && config.brokerToken === undefined) {
+  if (config.role !== "agent" && config.brokerToken === undefined && config.broker.universal === undefined) {
     const hint = "Set BROKER_TOKEN (or BROKER_TOKEN_FILE); scanning and listing work without it.";
     return { check, status: "failed", message: "BROKER_TOKEN is not set", hint };
   }

@@ -15,6 +15,7 @@ import {
 } from "./environment.ts";
 import { type EngineName, ENVIRONMENT, type Environment, type EnvironmentName, SECRETS } from "./schema.ts";
 
+export { overrideMembers } from "./environment.ts";
 export type { BrokerConfig, DispatcherConfig, UniversalConfig, ValidationConfig } from "./broker_config.ts";
 
 /** Shorter user names ("admin", "snyk") are ordinary words: masking them would garble every log line. */

@@ -40,6 +40,8 @@ export interface ScanJob {
   readonly fields: Readonly<Record<string, unknown>>;
   /** Correlates log lines and callbacks with the request. */
   readonly requestId: string;
+  /** The connection that the request came by, where this process has several: its callbacks leave by the same. */
+  readonly connection?: string | undefined;
 }
 
 /** How an image ended. */
@@ -188,5 +190,5 @@ async function send(
   signal: AbortSignal,
 ): Promise<void> {
   const headers = { "content-type": "application/json", "snyk-request-id": job.requestId };
-  await outbox.deliver({ path, body, headers, origin: job.callbacks.origin }, signal);
+  await outbox.deliver({ path, body, headers, origin: job.callbacks.origin, connection: job.connection }, signal);
 }

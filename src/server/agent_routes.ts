@@ -90,7 +90,7 @@ export function agentRoutes(deps: AppDeps): Hono<AppEnv> {
 async function accept(deps: AppDeps, c: AppContext, kind: "scan" | "discover"): Promise<Response> {
   const { config, newId, queue, logger } = deps;
   const body = parseJson(await readBody(c.req.raw, LIMITS.requestBodyBytes));
-  const credentials = requestCredentials(deps, [...headerTexts(c), ...credentialTexts(body)]);
+  const credentials = requestCredentials(deps, c, [...headerTexts(c), ...credentialTexts(body)]);
   const request = parseScanRequest(body, credentials.base, c.env?.substitutedFields);
   const origins = [
     ...config.callbackOrigins,
@@ -100,13 +100,14 @@ async function accept(deps: AppDeps, c: AppContext, kind: "scan" | "discover"): 
   const id = newId();
   const requestId = c.req.header("snyk-request-id") ?? id;
   const { targets, fields } = request;
-  queue.add({ id, kind, targets, credentials, callbacks, fields, requestId });
+  const connection = c.env?.connection?.name;
+  queue.add({ id, kind, targets, credentials, callbacks, fields, requestId, connection });
   logger.info("Scan accepted", { id, requestId, images: targets.length });
   return Response.json({ id, accepted: targets.length }, { status: 202 });
 }
 
 function openRegistry(deps: AppDeps, c: AppContext): { registry: Registry; credentials: RegistryCredentials } {
-  const credentials = requestCredentials(deps, headerTexts(c));
+  const credentials = requestCredentials(deps, c, headerTexts(c));
   return { registry: deps.registries.open(credentials), credentials };
 }
 
@@ -116,9 +117,10 @@ function headerTexts(c: AppContext): readonly (string | undefined)[] {
   return ["authorization", ...substituted].filter((name) => name !== "").map((name) => c.req.header(name));
 }
 
-function requestCredentials(deps: AppDeps, texts: readonly (string | undefined)[]): RegistryCredentials {
+function requestCredentials(deps: AppDeps, c: AppContext, texts: readonly (string | undefined)[]): RegistryCredentials {
   for (const text of texts) deps.redactor.addTransient(text);
-  const credentials = firstCredentials(texts, deps.parseCredentials) ?? deps.credentials;
+  const own = c.env?.connection?.credentials;
+  const credentials = firstCredentials(texts, (text) => deps.parseCredentials(text, own)) ?? own ?? deps.credentials;
   if (credentials === undefined) {
     throw new OutpostError(
       "CREDENTIALS_INVALID",

@@ -47,6 +47,9 @@ export function healthcheck(deps: AppDeps): Response {
     brokerServerUrl: state.url,
     version: deps.protocolVersion,
     transport: "websocket",
+    ...(state.connection === undefined
+      ? {}
+      : { identifier: state.connection.identifier, friendlyName: state.connection.name }),
   }));
   const status = states.some((state) => state.ok) ? 200 : 500;
   return Response.json(states.length === 1 ? states[0] : states, { status });

@@ -20,9 +20,20 @@ export interface OutgoingRequest {
   readonly body: Uint8Array<ArrayBuffer>;
 }
 
+/** A connection of a deployment. */
+export interface BrokerConnectionFace {
+  readonly name: string;
+  /** Undefined when it cannot be used. */
+  readonly credentials: RegistryCredentials | undefined;
+  /** Why it is not in use. */
+  readonly problem: string | undefined;
+}
+
 /** The broker client, as far as HTTP routes show it. */
 export interface BrokerFace {
   states(): readonly SocketState[];
+  /** The connections of a deployment; undefined for a client with one token. */
+  readonly connections?: (() => readonly BrokerConnectionFace[]) | undefined;
   /** The accept rules, unexpanded. */
   rules(): unknown;
   /** Reads the accept rules anew; rejects, and keeps the old ones, when the new ones cannot be used. */
@@ -45,8 +56,11 @@ export interface AppDeps {
   /** Version of the broker protocol that /healthcheck reports. */
   readonly protocolVersion: string;
   readonly registries: RegistryProvider;
-  /** Parses credentials as they come in a request. */
-  readonly parseCredentials: (text: string) => RegistryCredentials;
+  /**
+   * Parses credentials as they come in a request; `own` are those of the connection that it came by, which say for which
+   * registry they may be.
+   */
+  readonly parseCredentials: (text: string, own?: RegistryCredentials) => RegistryCredentials;
   /** The configured registry; undefined when there is none. */
   readonly credentials: RegistryCredentials | undefined;
   /** Asks BROKER_CLIENT_VALIDATION_URL; undefined when there is none. */
@@ -72,6 +86,8 @@ export interface Arrival {
   readonly internal?: boolean;
   /** Paths into the JSON body whose values the relay filled in from variables: secrets of ours, perhaps. */
   readonly substitutedFields?: readonly string[];
+  /** The connection of a deployment that the request came by, with its own credentials. */
+  readonly connection?: { readonly name: string; readonly credentials: RegistryCredentials | undefined };
   /** Peer address of a request from the network. */
   readonly remoteAddress?: string;
 }

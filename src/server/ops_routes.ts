@@ -5,7 +5,8 @@
  */
 import { Hono } from "hono";
 import { toOutpostError } from "../core/errors.ts";
-import type { AppContext, AppDeps, AppEnv } from "./deps.ts";
+import type { RegistryCredentials } from "../core/ports.ts";
+import type { AppContext, AppDeps, AppEnv, BrokerConnectionFace } from "./deps.ts";
 import { openApiDocument } from "./openapi.ts";
 import { isValidationRequest } from "./validation.ts";
 
@@ -25,8 +26,10 @@ export function opsRoutes(deps: AppDeps): Hono<AppEnv> {
   });
 
   app.get("/metrics", () => {
-    for (const state of deps.broker?.states() ?? []) {
-      deps.metrics.brokerConnected.set({ role: state.role }, state.open ? 1 : 0);
+    const states = deps.broker?.states() ?? [];
+    for (const { role } of states) {
+      const open = states.some((state) => state.role === role && state.open);
+      deps.metrics.brokerConnected.set({ role }, open ? 1 : 0);
     }
     return new Response(deps.metrics.render(), { headers: { "content-type": deps.metrics.contentType } });
   });
@@ -47,7 +50,29 @@ export async function systemcheck(deps: AppDeps, c: AppContext): Promise<Respons
     const results = await deps.validate(signal);
     return Response.json(results, { status: results.at(-1)?.ok === true ? 200 : 500 });
   }
-  return await registryCheck(deps, authorization, signal);
+  const connections = asksAgent ? undefined : deps.broker?.connections?.();
+  return connections === undefined
+    ? await registryCheck(deps, authorization, signal)
+    : await connectionsCheck(deps, connections, signal);
+}
+
+/** The registry of each connection; 200 when all of them answer (broker-protocol.md §7). */
+async function connectionsCheck(
+  deps: AppDeps,
+  connections: readonly BrokerConnectionFace[],
+  signal: AbortSignal,
+): Promise<Response> {
+  const results = await Promise.all(connections.map(async ({ name, credentials, problem }) => {
+    const unused = { ok: false, message: problem ?? "It is not in use", maskedCredentials: null };
+    const result = credentials === undefined ? unused : await checkRegistry(deps, () => credentials, signal);
+    return {
+      connectionName: name,
+      validated: result.ok,
+      results: [result],
+      ...(result.ok ? {} : { message: `Validation failed, please review connection details for ${name}.` }),
+    };
+  }));
+  return Response.json(results, { status: results.length > 0 && results.every((one) => one.validated) ? 200 : 500 });
 }
 
 async function registryCheck(
@@ -56,6 +81,20 @@ async function registryCheck(
   signal: AbortSignal,
 ): Promise<Response> {
   deps.redactor.addTransient(authorization);
+  const given = authorization !== undefined && authorization.trim() !== "";
+  const result = await checkRegistry(
+    deps,
+    () => given ? deps.parseCredentials(authorization) : deps.credentials,
+    signal,
+  );
+  return Response.json([result], { status: result.ok ? 200 : 500 });
+}
+
+async function checkRegistry(
+  deps: AppDeps,
+  read: () => RegistryCredentials | undefined,
+  signal: AbortSignal,
+): Promise<{ readonly ok: boolean }> {
   // A registry's own words may repeat what it was sent.
   const redact = (text: string | undefined): string | undefined =>
     text === undefined ? undefined : deps.redactor.text(text);
@@ -65,29 +104,27 @@ async function registryCheck(
     hint: redact(one.hint),
   });
   try {
-    const given = (authorization ?? "").trim() !== "";
-    const credentials = given && authorization !== undefined ? deps.parseCredentials(authorization) : deps.credentials;
+    const credentials = read();
     if (credentials === undefined) {
       const message = "No registry is configured and the request brings no credentials";
-      return Response.json([{ ok: false, message, maskedCredentials: null }], { status: 500 });
+      return Object.assign({ ok: false }, { message, maskedCredentials: null });
     }
     deps.redactor.addTransient(credentials.password);
     const registry = deps.registries.open(credentials);
     const { ok, steps, code, message, hint } = await registry.validate(signal);
-    const masked = credentials.username === undefined ? null : "***";
     const result = {
       ok,
       registry: registry.host,
       type: credentials.type,
-      maskedCredentials: masked,
+      maskedCredentials: credentials.username === undefined ? null : "***",
       code,
       message: redact(message),
       hint: redact(hint),
       steps: steps.map(told),
     };
-    return Response.json([result], { status: ok ? 200 : 500 });
+    return result;
   } catch (error) {
     const known = toOutpostError(error);
-    return Response.json([{ ok: false, maskedCredentials: "***", ...told(known.toJSON()) }], { status: 500 });
+    return Object.assign({ ok: false }, { maskedCredentials: "***", ...told(known.toJSON()) });
   }
 }

@@ -20,6 +20,10 @@ export class Metrics {
     "Brokered request, arrival to last byte",
     SECONDS,
   );
+  readonly brokerAuthorizationFailures = new Counter<"what">(
+    "outpost_broker_authorization_failures_total",
+    "Access tokens that could not be had, and renewals that failed",
+  );
   readonly scans = new Counter<"outcome">("outpost_scans_total", "Images scanned");
   readonly scanSeconds = new Histogram("outpost_scan_duration_seconds", "One image, manifest to result", SECONDS);
   readonly scanQueueDepth = new Gauge("outpost_scan_queue_depth", "Accepted scan requests that wait or run");
@@ -45,6 +49,7 @@ export class Metrics {
       this.brokerReconnects,
       this.brokerRequests,
       this.brokerRequestSeconds,
+      this.brokerAuthorizationFailures,
       this.scans,
       this.scanSeconds,
       this.scanQueueDepth,

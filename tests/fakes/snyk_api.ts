@@ -53,8 +53,8 @@ export interface SnykApi extends AsyncDisposable {
   readonly renewals: readonly Renewal[];
   /** Requests to the dispatcher, by their bearer. */
   readonly dispatched: readonly string[];
-  /** What was wrong with requests. */
-  readonly problems: readonly string[];
+  /** What was wrong with requests; a test that expects something takes it away. */
+  readonly problems: string[];
   /** Answers instead while it is set: by `token`, `connections`, `renewal`, `dispatcher`. */
   readonly instead: Partial<Record<"token" | "connections" | "renewal" | "dispatcher", () => Response>>;
   /** Whether the token was given out and not revoked. */

@@ -1,0 +1,37 @@
+/**
+ * What the daemon is made of.
+ *
+ * @module
+ */
+import type { Config } from "./config/load.ts";
+import type { Clock, Fetch, Logger, RegistryCredentials, RegistryProvider } from "./core/ports.ts";
+import type { ScanFunction } from "./jobs/scan_image.ts";
+import type { Redactor } from "./lib/redact.ts";
+import type { DirectExchange } from "./net/direct.ts";
+import type { AppDeps } from "./server/deps.ts";
+import type { Metrics } from "./telemetry/metrics.ts";
+
+/** What main.ts hands over. */
+export interface DaemonParts {
+  readonly config: Config;
+  readonly credentials: RegistryCredentials | undefined;
+  readonly registries: RegistryProvider;
+  readonly scan: ScanFunction;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly redactor: Redactor;
+  readonly metrics: Metrics;
+  /** Outbound requests with the operator's authorities: to the broker server, an external agent, callbacks. */
+  readonly fetch: Fetch;
+  /** Direct connections with the same authorities; undefined where a proxy may have to be asked. */
+  readonly exchange?: DirectExchange | undefined;
+  readonly webSocket: (url: string, options: { readonly headers: Readonly<Record<string, string>> }) => WebSocket;
+  /** Value of a variable for `${NAME}`. */
+  readonly variable: (name: string) => string | undefined;
+  /** Aborts when the process is told to end. */
+  readonly signal?: AbortSignal | undefined;
+  readonly record: AppDeps["record"];
+  readonly readFile: (path: string) => Promise<string>;
+  /** Prints text for people, beside the log. */
+  readonly print: (text: string) => void;
+}
