@@ -18,7 +18,7 @@ import { secretsOf } from "./credentials.ts";
 import { apiUrl, type Endpoint } from "./endpoint.ts";
 import { type ErrorContext, parseErrorBody, protocolError, registryError, type Subject } from "./errors.ts";
 import type { Flavour, FlavourContext, RegistryCalls, Sources } from "./flavour.ts";
-import { type JsonAnswer, type JsonCall, readJson } from "./json_source.ts";
+import { type JsonAnswer, type JsonCall, readJson, requestOf } from "./json_source.ts";
 import { fixedLogin, type LoginSource } from "./login.ts";
 import { digestOf, MANIFEST_TYPES, type ParsedManifest, parseManifest, verifyContent } from "./manifest.ts";
 import { listPages, type PageAnswer } from "./pager.ts";
@@ -95,16 +95,11 @@ export class DistributionApi implements RegistryCalls {
   }
 
   async call(call: JsonCall, signal: AbortSignal): Promise<JsonAnswer> {
-    const { url, subject, action, scopes = [], form, content } = call;
+    const { url, subject, action, scopes = [] } = call;
     if (url.origin !== this.endpoint.origin) throw new TypeError(`${this.endpoint.origin} has no ${url.origin}`);
-    const headers = { accept: "application/json", ...call.headers };
-    const request: HttpRequest = form !== undefined
-      ? { method: "POST", url, headers, form }
-      : content !== undefined
-      ? { method: "POST", url, headers, content }
-      : { method: "GET", url, headers };
     const area: Area = subject === "catalog" ? "catalog" : "repository";
-    const { response, login } = await this.#auth.request({ request, area, scopes }, LIMITS.pageBytes, signal);
+    const target = { request: requestOf(call), area, scopes };
+    const { response, login } = await this.#auth.request(target, LIMITS.pageBytes, signal);
     if (response.status === 200 && !isHtml(response)) return readJson(response, action);
     throw registryError(response, this.#context(action, subject, login));
   }

@@ -5,7 +5,7 @@
  * @module
  */
 import { isRecord, parseJsonBytes } from "../lib/bounded_json.ts";
-import type { BufferedResponse } from "../net/http.ts";
+import type { BufferedResponse, HttpRequest } from "../net/http.ts";
 import { parseErrorBody, protocolError, type Subject } from "./errors.ts";
 
 /** One call. */
@@ -33,6 +33,14 @@ export interface JsonAnswer {
 /** Sends calls. Rejects with what a refusal means (registryError), after retries and renewed logins. */
 export interface JsonSource {
   call(call: JsonCall, signal: AbortSignal): Promise<JsonAnswer>;
+}
+
+/** The request of a call; `more` are header fields that go over its own. */
+export function requestOf(call: JsonCall, more: Readonly<Record<string, string>> = {}): HttpRequest {
+  const { url, form, content } = call;
+  const headers = { accept: "application/json", ...call.headers, ...more };
+  if (form !== undefined) return { method: "POST", url, headers, form };
+  return content === undefined ? { method: "GET", url, headers } : { method: "POST", url, headers, content };
 }
 
 /**

@@ -6,10 +6,10 @@
  */
 import { LIMITS } from "../core/limits.ts";
 import type { Redactor } from "../lib/redact.ts";
-import type { BufferedResponse, HttpClient, HttpRequest } from "../net/http.ts";
+import type { BufferedResponse, HttpClient } from "../net/http.ts";
 import { type ErrorContext, registryError } from "./errors.ts";
 import type { Flavour } from "./flavour.ts";
-import { type JsonAnswer, type JsonCall, type JsonSource, readJson } from "./json_source.ts";
+import { type JsonAnswer, type JsonCall, type JsonSource, readJson, requestOf } from "./json_source.ts";
 import type { Renewed } from "./renewed.ts";
 
 /** Header fields that authorise a call. */
@@ -96,13 +96,7 @@ export class VendorApi implements JsonSource {
   #send(call: JsonCall, fields: AuthorizationHeaders, signal: AbortSignal): Promise<BufferedResponse> {
     const { client, redactor } = this.#context;
     for (const value of Object.values(fields)) redactor.addTransient(value.slice(value.lastIndexOf(" ") + 1));
-    const headers = { accept: "application/json", ...this.#options.headers, ...call.headers, ...fields };
-    const { url, form, content } = call;
-    const request: HttpRequest = form !== undefined
-      ? { method: "POST", url, headers, form }
-      : content !== undefined
-      ? { method: "POST", url, headers, content }
-      : { method: "GET", url, headers };
+    const request = requestOf(call, { ...this.#options.headers, ...call.headers, ...fields });
     return client.request(request, LIMITS.pageBytes, signal);
   }
 
