@@ -42,7 +42,7 @@ class RunningDaemon implements Daemon {
   constructor(parts: DaemonParts, rules: LoadedRules | undefined) {
     this.#parts = parts;
     const { config, metrics } = parts;
-    this.#preflight = createPreflight(parts);
+    this.#preflight = createPreflight(parts, () => this.#broker);
     this.#broker = config.role === "agent" ? undefined : createBroker(parts, {
       rules,
       ask: async (request, arrival) => await this.#app.fetch(request, arrival),

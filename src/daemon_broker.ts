@@ -36,6 +36,14 @@ const REQUEST_VARIABLES = /^(?:CR|BROKER)_[A-Z0-9_]+$/;
 /** ACCEPT's value in Snyk's image, relative to a directory of its own. */
 const SHIPPED_RULES = "accept.json";
 
+/** What the reference's image sets: the handlers of its own package. */
+const WORKLOADS = {
+  REMOTE_WORKLOAD_NAME: "BrokerWorkload",
+  REMOTE_WORKLOAD_MODULE_PATH: "../broker-workload/websocketRequests",
+  CLIENT_WORKLOAD_NAME: "BrokerClientRequestWorkload",
+  CLIENT_WORKLOAD_MODULE_PATH: "../broker-workload/clientLocalRequests",
+};
+
 /** The accept rules of ACCEPT: where they are read anew, and as they were at the start. */
 export interface LoadedRules {
   readonly source: RuleSource;
@@ -169,18 +177,25 @@ function encodeConnection(type: string, values: ConnectionValues): string {
 }
 
 /** The checks before connecting. */
-export function createPreflight({ config, fetch, clock }: DaemonParts): Preflight {
+export function createPreflight(parts: DaemonParts, broker: () => BrokerClient | undefined): Preflight {
+  const { config, fetch, clock, variable } = parts;
+  const { universal, codeAgent } = config.broker;
   return new Preflight({
     fetch,
     clock,
     serverUrl: config.brokerServerUrl,
     apiUrl: config.broker.apiUrl,
-    token: config.brokerToken?.reveal() ?? "",
+    token: universal === undefined ? config.brokerToken?.reveal() ?? "" : undefined,
     protocolVersion: BROKER_PROTOCOL_VERSION,
     clientUrl: config.brokerClientUrl,
     servesTls: config.broker.clientUrlTls,
     customRules: config.accept !== undefined && config.accept !== SHIPPED_RULES,
     ruleFlags: config.broker.ruleFlags,
+    codeAgent,
+    workloads: Object.entries(WORKLOADS).filter(([name, own]) => (variable(name) ?? own) !== own).map(([name]) => name),
+    localConnections: universal === undefined || universal.oauth !== undefined
+      ? undefined
+      : () => broker()?.connections() ?? [],
   });
 }
 

@@ -8,6 +8,7 @@ import { toOutpostError } from "../core/errors.ts";
 import { LIMITS } from "../core/limits.ts";
 import type { Clock, Fetch } from "../core/ports.ts";
 import { withDeadline } from "../lib/deadline.ts";
+import type { ConnectionReport } from "./client_options.ts";
 import { isRecord, parseBoundedJson } from "./codec.ts";
 import { isUuid } from "./handshake.ts";
 
@@ -27,7 +28,8 @@ export interface PreflightOptions {
   readonly serverUrl: URL;
   /** API_BASE_URL. */
   readonly apiUrl: URL;
-  readonly token: string;
+  /** BROKER_TOKEN; undefined in a universal client, which has none. */
+  readonly token: string | undefined;
   readonly protocolVersion: string;
   /** BROKER_CLIENT_URL. */
   readonly clientUrl: URL | undefined;
@@ -37,6 +39,12 @@ export interface PreflightOptions {
   readonly customRules: boolean;
   /** Names of the `ACCEPT_…` flags that are set. */
   readonly ruleFlags: readonly string[];
+  /** Whether GIT_CLIENT_URL names a code agent, or DISABLE_CODE_AGENT_PREFLIGHT_CHECK says that nobody wants to know. */
+  readonly codeAgent: "used" | "unused" | "unchecked";
+  /** Names of the `…_WORKLOAD_…` variables that ask for another workload than the client's own. */
+  readonly workloads: readonly string[];
+  /** The connections of a local file (SKIP_REMOTE_CONFIG); undefined without one. */
+  readonly localConnections?: (() => readonly Pick<ConnectionReport, "name" | "problem">[]) | undefined;
 }
 
 /** A status and a bounded part of the body. */
@@ -67,23 +75,26 @@ export class Preflight {
       this.#http("broker-server-status", "Broker Server Healthcheck", server),
       this.#http("rest-api-status", "REST API Healthcheck", joined(options.apiUrl, "/rest/openapi")),
       ...(options.clientUrl === undefined ? [] : [this.#clientUrl(options.clientUrl)]),
+      ...(options.localConnections === undefined ? [] : [localConnections(options.localConnections)]),
       {
         id: "accept-flags-config-validation",
         name: "Accept flags Configuration Check",
         http: false,
         run: () => ruleFlags(options),
       },
+      ...(options.codeAgent === "unchecked" ? [] : [codeAgent(options.codeAgent)]),
       {
         id: "client-version-validation",
         name: "Broker Client Version Check",
         http: false,
         run: async (signal) => compareVersions(options.protocolVersion, await this.#probe(server, signal)),
       },
+      ...(options.token === undefined ? [] : [tokenCheck(options.token)]),
       {
-        id: "broker-token-validation",
-        name: "Broker Token Validation Check",
+        id: "workload-config-validation",
+        name: "Workload Configuration Check",
         http: false,
-        run: () => tokenForm(options.token),
+        run: () => workloads(options),
       },
     ];
   }
@@ -106,7 +117,7 @@ export class Preflight {
 
   #http(id: string, name: string, url: URL): Check {
     const run = async (signal: AbortSignal): Promise<Verdict> => {
-      const { status, text } = await this.#probe(url, signal);
+      const { status, text } = await this.#persist(url, signal);
       const cut = text.length > 200 ? `${text.slice(0, 200)}... (truncated)` : text;
       const output = `HTTP GET ${shown(url)}: ${status}, response: ${JSON.stringify(cut)}`;
       return { status: status >= 200 && status <= 299 ? "passing" : status === 429 ? "warning" : "error", output };
@@ -118,7 +129,7 @@ export class Preflight {
     const run = async (signal: AbortSignal): Promise<Verdict> => {
       if (url.protocol === "https:" && !this.#options.servesTls) {
         try {
-          await this.#probe(joined(url, "/healthcheck"), signal);
+          await this.#persist(joined(url, "/healthcheck"), signal);
         } catch (error) {
           signal.throwIfAborted();
           const output = `Broker Client URL uses HTTPS, but ${shown(url)}/healthcheck cannot be reached ` +
@@ -134,6 +145,19 @@ export class Preflight {
         : { status: "passing", output: "config check: ok" };
     };
     return { id: "broker-client-url-validation", name: "Broker Client URL Validation Check", http: false, run };
+  }
+
+  /** Asks again when nobody answers, after the reference's waits; an answer is an answer, whatever its status. */
+  async #persist(url: URL, signal: AbortSignal): Promise<Probe> {
+    for (let attempt = 0;; attempt++) {
+      try {
+        return await this.#probe(url, signal);
+      } catch (error) {
+        signal.throwIfAborted();
+        if (attempt === LIMITS.preflightRetries) throw error;
+        await this.#options.clock.sleep(LIMITS.preflightRetryMs * 2 ** attempt, signal);
+      }
+    }
   }
 
   async #probe(url: URL, signal: AbortSignal): Promise<Probe> {
@@ -173,6 +197,41 @@ function ruleFlags({ customRules, ruleFlags }: PreflightOptions): Verdict {
   return customRules && ruleFlags.length > 0
     ? { status: "error", output: `${ruleFlags.join(", ")}: ACCEPT_ flags are not compatible with custom accept rules.` }
     : { status: "passing", output: "ACCEPT flags configuration OK." };
+}
+
+function codeAgent(state: "used" | "unused"): Check {
+  const run = (): Verdict =>
+    state === "used"
+      ? { status: "warning", output: "Code Agent is deprecated, and GIT_CLIENT_URL is of no use here." }
+      : { status: "passing", output: "Code Agent not in use." };
+  return { id: "code-agent-deprecation-validation", name: "Code Agent Deprecation Check", http: false, run };
+}
+
+/** The workloads are part of this program; what asks for others is not heard. */
+function workloads({ workloads }: PreflightOptions): Verdict {
+  return workloads.length === 0
+    ? { status: "passing", output: "Workload configuration OK." }
+    : { status: "error", output: `${workloads.join(", ")}: workloads other than the client's own cannot be loaded.` };
+}
+
+function localConnections(read: NonNullable<PreflightOptions["localConnections"]>): Check {
+  const run = async (): Promise<Verdict> => {
+    // The first connection starts the checks while the others are still being looked at.
+    await Promise.resolve();
+    const connections = read();
+    if (connections.length === 0) return { status: "error", output: "Missing connections in config" };
+    const broken = connections.filter(({ problem }) => problem !== undefined);
+    return broken.length === 0
+      ? { status: "passing", output: "connections config check: ok" }
+      : { status: "error", output: broken.map(({ name, problem }) => `${name}: ${problem}`).join("; ") };
+  };
+  const name = "Local Universal Broker Client Connections Configuration Check";
+  return { id: "local-universal-broker-connections-config-validation", name, http: false, run };
+}
+
+function tokenCheck(token: string): Check {
+  const run = (): Verdict => tokenForm(token);
+  return { id: "broker-token-validation", name: "Broker Token Validation Check", http: false, run };
 }
 
 function tokenForm(token: string): Verdict {

@@ -6,6 +6,8 @@ import type { Fetch } from "../core/ports.ts";
 import { Preflight, type PreflightCheck, type PreflightOptions, preflightTable } from "./preflight.ts";
 
 const never = new AbortController().signal;
+/** Waits of all further attempts: 100, 200 and 400 ms. */
+const TRIES_MS = 700;
 
 /** Answers by path; anything else is a broken connection. */
 function answering(answers: Readonly<Record<string, Response>>): Fetch {
@@ -31,9 +33,13 @@ function preflight(fetch: Fetch, options: Partial<PreflightOptions> = {}): Prefl
     servesTls: false,
     customRules: false,
     ruleFlags: [],
+    codeAgent: "unused",
+    workloads: [],
     ...options,
   });
 }
+
+const working = { name: "a", problem: undefined };
 
 const statuses = (checks: readonly PreflightCheck[]): Record<string, string> =>
   Object.fromEntries(checks.map(({ id, status }) => [id, status]));
@@ -46,8 +52,10 @@ describe("Preflight", () => {
       "rest-api-status": "passing",
       "broker-client-url-validation": "passing",
       "accept-flags-config-validation": "passing",
+      "code-agent-deprecation-validation": "passing",
       "client-version-validation": "passing",
       "broker-token-validation": "passing",
+      "workload-config-validation": "passing",
     });
     expect(preflightTable(checks)).toContain("All preflight checks passing");
   });
@@ -62,6 +70,19 @@ describe("Preflight", () => {
     ["client-version-validation", "warning", "does not tell", {}, { "/healthcheck": Response.json([]) }],
     ["broker-token-validation", "error", "UUIDv4", { token: "abc" }, {}],
     ["broker-token-validation", "error", "required", { token: "" }, {}],
+    ["code-agent-deprecation-validation", "warning", "deprecated", { codeAgent: "used" }, {}],
+    ["workload-config-validation", "error", "CLIENT_WORKLOAD_NAME", { workloads: ["CLIENT_WORKLOAD_NAME"] }, {}],
+    [
+      "local-universal-broker-connections-config-validation",
+      "passing",
+      "ok",
+      { localConnections: () => [working] },
+      {},
+    ],
+    ["local-universal-broker-connections-config-validation", "error", "Missing", { localConnections: () => [] }, {}],
+    ["local-universal-broker-connections-config-validation", "error", "b: it lacks x", {
+      localConnections: () => [working, { name: "b", problem: "it lacks x" }],
+    }, {}],
     ["accept-flags-config-validation", "error", "ACCEPT_GIT", { customRules: true, ruleFlags: ["ACCEPT_GIT"] }, {}],
     ["accept-flags-config-validation", "passing", "OK", { customRules: false, ruleFlags: ["ACCEPT_GIT"] }, {}],
     ["broker-client-url-validation", "warning", "localhost", { clientUrl: new URL("http://localhost:1") }, {}],
@@ -69,21 +90,53 @@ describe("Preflight", () => {
     ["broker-client-url-validation", "passing", "ok", { clientUrl: new URL("https://me/down"), servesTls: true }, {}],
     ["broker-client-url-validation", "passing", "ok", { clientUrl: new URL("https://me") }, {}],
   ])("%s is %s: %s", async (id, status, output, options, answers) => {
-    const checks = await preflight(answering({ ...HEALTHY, ...answers }), options).all(never);
+    const clock = new FakeClock();
+    const checking = preflight(answering({ ...HEALTHY, ...answers }), { clock, ...options }).all(never);
+    await clock.advance(TRIES_MS);
+    const checks = await checking;
     expect(checks.find((check) => check.id === id)).toMatchObject({ status, output: expect.stringContaining(output) });
     const expected = status === "passing" ? id : `] ${status}: `;
     expect(preflightTable(checks)).toContain(expected);
   });
 
-  it("says that nobody answered without the words of the network, and gives up after its time", async () => {
-    const [down] = await preflight(answering({}), { serverUrl: new URL("https://u:hunter2@b.example") }).network(never);
-    expect(down).toMatchObject({ status: "error", output: "The check failed: no connection" });
+  it("says that nobody answered, after three further attempts, without the words of the network", async () => {
+    const clock = new FakeClock();
+    let asked = 0;
+    const fetch: Fetch = () => Promise.reject(new TypeError(`refused by ${++asked} hunter2`));
+    const checking = preflight(fetch, { clock, serverUrl: new URL("https://u:hunter2@b.example") }).network(never);
+    await clock.advance(TRIES_MS - 1);
+    expect(asked).toBe(6);
+    await clock.advance(1);
+    for (const check of await checking) {
+      expect(check).toMatchObject({ status: "error", output: "The check failed: no connection" });
+    }
+    expect(asked).toBe(8);
+  });
+
+  it("takes the answer of a later attempt", async () => {
+    const clock = new FakeClock();
+    let asked = 0;
+    const later: Fetch = (request) => ++asked < 4 ? Promise.reject(new TypeError("no")) : answering(HEALTHY)(request);
+    const checking = preflight(later, { clock }).one("rest-api-status", never);
+    await clock.advance(TRIES_MS);
+    expect((await checking)?.status).toBe("passing");
+  });
+
+  it("gives each attempt its time", async () => {
     const clock = new FakeClock();
     const hanging: Fetch = (request) =>
       new Promise((_resolve, reject) => request.signal.addEventListener("abort", () => reject(request.signal.reason)));
     const checking = preflight(hanging, { clock }).network(never);
-    await clock.advance(LIMITS.preflightTimeoutMs);
-    for (const check of await checking) expect(check).toMatchObject({ status: "error" });
+    for (let i = 0; i <= LIMITS.preflightRetries; i++) await clock.advance(LIMITS.preflightTimeoutMs + TRIES_MS);
+    for (const check of await checking) {
+      expect(check).toMatchObject({ status: "error", output: expect.stringContaining("did not finish within 5 s") });
+    }
+  });
+
+  it("leaves out what a universal client has not, and what nobody wants to know", async () => {
+    const checks = await preflight(answering(HEALTHY), { token: undefined, codeAgent: "unchecked" }).all(never);
+    expect(checks.map(({ id }) => id)).not.toContain("broker-token-validation");
+    expect(checks.map(({ id }) => id)).not.toContain("code-agent-deprecation-validation");
   });
 
   it("gives one check of the network by its id", async () => {

@@ -90,6 +90,8 @@ class UniversalClient implements BrokerClient {
 
   start(): void {
     const { signal } = this.#life;
+    // Also without a connection that would wait for them.
+    void this.#check()?.catch(() => {});
     this.#running ??= Promise.all([
       this.#remote?.tokens.run(signal),
       this.#rules.reloadDaily(signal),
@@ -173,7 +175,7 @@ class UniversalClient implements BrokerClient {
   async #close(signal: AbortSignal): Promise<void> {
     await this.#pool.close(signal);
     this.#life.abort(new OutpostError("CANCELLED", "The broker client was closed"));
-    await Promise.all([this.#running, ...this.#renewals]);
+    await Promise.all([this.#running, this.#checks?.catch(() => {}), ...this.#renewals]);
   }
 
   #open(): BrokerClient | undefined {
@@ -227,10 +229,14 @@ class UniversalClient implements BrokerClient {
         return dispatch(request, { ...info, connection: { name, credentials } });
       },
       // Once for all connections: they differ in nothing that is checked.
-      preflight: preflight && (() => this.#checks ??= preflight(this.#life.signal)),
+      preflight: preflight && (() => this.#check() ?? Promise.resolve([])),
       onConfigReload: () => this.#wake.resolve(),
       onSession: (session) => this.#opened(session, connection),
     });
+  }
+
+  #check(): Promise<readonly PreflightCheck[]> | undefined {
+    return this.#checks ??= this.#options.preflight?.(this.#life.signal);
   }
 
   #opened(session: BrokerSession, { name, identifier }: RunningConnection): void {

@@ -176,6 +176,9 @@ export const LIMITS = {
   /** One request of a preflight check, and the longest that connecting waits for all of them: they must not delay it. */
   preflightTimeoutMs: 5_000,
   preflightWaitMs: 1_000,
+  /** Further attempts at a server that does not answer a check, and the wait before the first (the reference's). */
+  preflightRetries: 3,
+  preflightRetryMs: 100,
   /** Wait before an agent that could not be reached is asked again (the reference's). */
   brokerAgentRetryMs: 500,
   /** First attempt at the dispatcher of high availability mode: connecting waits for it. */

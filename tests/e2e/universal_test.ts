@@ -10,6 +10,7 @@ import { type DockerRegistry, startDockerRegistry } from "../peers/docker_regist
 import { writeOciLayout } from "../peers/images.ts";
 import { peersAvailable } from "../peers/mod.ts";
 import { pushImage } from "../peers/skopeo.ts";
+import { outpost } from "./command.ts";
 import { type DaemonProcess, startDaemonProcess } from "./daemon.ts";
 
 const soon = (): AbortSignal => AbortSignal.timeout(30_000);
@@ -137,13 +138,24 @@ describe.skipIf(!peersAvailable("snyk-broker", "docker-registry", "skopeo"))("th
     await registries[1]?.restart();
   });
 
-  it("says at the start why it cannot work, and ends", async () => {
-    const wrong = startDaemonProcess({ ...clientEnv, DEPLOYMENT_ID: crypto.randomUUID() });
-    const error = await wrong.then(() => undefined, (error: unknown) => String(error));
-    expect(error).toContain("Cannot read the connections of this deployment: the API answered 404");
-    expect(error).toContain("Create the deployment in Snyk first");
-    // The API saw a deployment that it does not know; that is the one problem.
-    expect(api.problems.splice(0)).toEqual([expect.stringContaining("nothing at GET /hidden/brokers/deployments/")]);
+  it.each([
+    [
+      { DEPLOYMENT_ID: crypto.randomUUID() },
+      "Cannot read the connections of this deployment: the API answered 404",
+      "Create",
+    ],
+    [{ SKIP_REMOTE_CONFIG: "true", SERVICE_ENV: "none" }, "config.none.json cannot be read", "SKIP_REMOTE_CONFIG"],
+    [{ CLIENT_SECRET: "" }, "CLIENT_SECRET is needed", "UNIVERSAL_BROKER_ENABLED"],
+  ])("says at the start why it cannot work, and ends with exit code 1: %j", async (wrong, reason, hint) => {
+    const { code, stderr } = await outpost(["start"], {
+      env: { ...clientEnv, PORT: "0", OUTPOST_HOST: "127.0.0.1", ...wrong },
+      permissions: "daemon",
+    });
+    expect(code).toBe(1);
+    expect(stderr).toContain(reason);
+    expect(stderr).toContain(hint);
+    // The API saw a deployment that it does not know; that is what it complains about.
+    api.problems.length = 0;
   });
 
   it("shows no secret in its log", () => {
