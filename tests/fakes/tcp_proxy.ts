@@ -52,14 +52,18 @@ export interface ProxiedConnection {
 
 const SLOW_TICK_MS = 20;
 
+/** Sees bytes before a fault does. */
+export type Tap = (direction: Direction, bytes: Uint8Array, connection: ProxiedConnection) => void;
+
 /** Starts a proxy before the server on this port of the loopback interface. */
-export async function startTcpProxy(serverPort: number): Promise<TcpProxy> {
-  const proxy = new Proxy(serverPort);
+export async function startTcpProxy(serverPort: number, tap?: Tap): Promise<TcpProxy> {
+  const proxy = new Proxy(serverPort, tap);
   await proxy.listen();
   return proxy;
 }
 
 class Proxy implements TcpProxy {
+  readonly tap: Tap | undefined;
   readonly #serverPort: number;
   readonly #open = new Set<Connection>();
   readonly #running = new Set<Promise<void>>();
@@ -70,8 +74,9 @@ class Proxy implements TcpProxy {
   #endsOfFault = 0;
   #changed = Promise.withResolvers<void>();
 
-  constructor(serverPort: number) {
+  constructor(serverPort: number, tap: Tap | undefined) {
     this.#serverPort = serverPort;
+    this.tap = tap;
   }
 
   get url(): string {
@@ -177,6 +182,7 @@ class Connection implements ProxiedConnection {
     try {
       for await (const chunk of from.iterator({ destroyOnReturn: false }) as AsyncIterable<Uint8Array>) {
         if (direction === "up") this.#readRequestLine(chunk);
+        this.#proxy.tap?.(direction, chunk, this);
         if (!await this.#pass(chunk, to, direction)) return;
       }
       if (!this.#ended) to.end();
