@@ -32,6 +32,9 @@ describe("runCommandLine()", () => {
     [["scan", "a", "--platfrom", "x/y"], "Did you mean --platform?"],
     [["list", "Team"], 'error: Cannot list: "Team" is not a repository name'],
     [["systemcheck", "extra"], "too many arguments"],
+    [["scan", "a", "--nested-jars-depth", "-1"], "whole number, 0 or more"],
+    [["scan", "a", "--nested-jars-depth", "x"], "whole number, 0 or more"],
+    [["scan", "a", "--shaded-jars-depth", "0", "--exclude-app-vulns"], "has no meaning with --exclude-app-vulns"],
     [["scan", "a", "--password-file", "/none"], "--username and --password-file go together"],
   ])("takes %j as wrong usage", async (args, message) => {
     const end = await run(args);

@@ -1,16 +1,26 @@
 import { describe, expect, it } from "vitest";
 import { FakeClock } from "../../tests/fakes/clock.ts";
 import { fakeLayer, streamOf } from "../../tests/fakes/layer.ts";
-import { ANALYZERS_VERSION, WANTED } from "../analyzers/mod.ts";
+import { EXTRACTOR_CONTEXT } from "../../tests/fakes/file_reading.ts";
+import { tar } from "../../tests/fakes/tar_builder.ts";
+import { pom, zip } from "../../tests/fakes/zip_builder.ts";
+import { wantedFiles } from "../analyzers/applications.ts";
 import { LayerError, OutpostError } from "../core/errors.ts";
 import { LIMITS } from "../core/limits.ts";
-import type { ByteStream, ImageHandle, LayerHandle, ScanEvent } from "../core/ports.ts";
+import type { ByteStream, ImageHandle, LayerEngine, LayerHandle, ScanEvent } from "../core/ports.ts";
+import type { AnalysisOptions } from "../core/types.ts";
 import { createLayerEngine } from "../layers/engine.ts";
 import { type BuiltImage, sha256Digest } from "../lib/oci_builder.ts";
 import { alpineSample, debianSample, SAMPLE_APKS } from "../lib/sample_images.ts";
 import { scanImage, type ScanImageOptions } from "./scan_image.ts";
 
-const ENGINE = createLayerEngine({ patterns: WANTED, version: ANALYZERS_VERSION });
+const ENGINE = engineFor({});
+
+function engineFor(analysis: AnalysisOptions): LayerEngine {
+  const { patterns, extractors, version } = wantedFiles(analysis);
+  const extraction = { extractors, inflater: EXTRACTOR_CONTEXT.inflater };
+  return createLayerEngine({ patterns, version, extraction });
+}
 
 interface OpenedLayer {
   readonly handle: LayerHandle;
@@ -134,6 +144,28 @@ describe("scanImage()", () => {
     expect(report.status).toBe("partial");
     expect(report.problems).toEqual([{ code: refused.code, subject: "attestations", message: refused.message }]);
     expect(report.scanResults).toHaveLength(1);
+  });
+
+  it("finds applications, names what is broken in them, and leaves them out when asked to", async () => {
+    const inner = zip([pom("g", "inner", "2")]);
+    const jars = tar(
+      {
+        name: "app/a.jar",
+        body: zip([pom("g", "a", "1"), { name: "lib/inner.jar", body: inner, sizes: "descriptor" }]),
+      },
+      { name: "app/b.jar", body: "no zip" },
+    );
+    const layers = [fakeLayer(jars).handle];
+    const report = await scanImage(options(imageOf(alpineSample(), { layers })));
+    expect(report.scanResults.map(({ identity }) => identity.targetFile)).toEqual([undefined, "/app"]);
+    const [fact] = report.scanResults[1]?.facts ?? [];
+    expect(fact).toMatchObject({ type: "jarFingerprints", data: { origin: "team/app:1", path: "/app" } });
+    expect(JSON.stringify(fact)).toContain('"/app/a.jar/lib/inner.jar"');
+    expect(report).toMatchObject({ status: "partial", problems: [{ subject: "app/b.jar" }] });
+    const analysis = { excludeAppVulns: true };
+    const image = imageOf(alpineSample(), { layers });
+    const without = await scanImage(options(image, { analysis, engine: engineFor(analysis) }));
+    expect(without).toMatchObject({ status: "success", scanResults: [{ identity: { type: "linux" } }] });
   });
 
   it("passes on what the source could not read, each problem once", async () => {

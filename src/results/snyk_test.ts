@@ -224,6 +224,43 @@ describe("buildScanResults()", () => {
   });
 });
 
+describe("buildScanResults() with applications", () => {
+  const graph = { type: "depGraph", data: { pkgs: [] } };
+  const apps = {
+    results: [{
+      type: "npm",
+      targetFile: "/app/package.json",
+      facts: [graph],
+      evidence: [{ path: "app/package.json" }],
+    }],
+    imageFacts: [{ type: "keyBinariesHashes", data: ["00"] }],
+    problems: [],
+  };
+
+  it("adds a result for each, with the facts that all have", () => {
+    const digests = { manifest: B };
+    const results = buildScanResults(input({ image: image({ source: "registry", digests }), apps }));
+    expect(results.slice(1)).toEqual([{
+      facts: [
+        graph,
+        { type: "imageId", data: A },
+        { type: "imageNames", data: { names: ["team/app:1", `team/app@${B}`] } },
+        {
+          type: "ociDistributionMetadata",
+          data: { registryHost: "docker.io", repository: "team/app", manifestDigest: B, imageTag: "1" },
+        },
+        { type: "pluginVersion", data: PLUGIN_VERSION },
+      ],
+      target: { image: "docker-image|team/app" },
+      identity: { type: "npm", targetFile: "/app/package.json" },
+    }]);
+  });
+
+  it("puts facts about the image behind the operating system's graph", () => {
+    expect(factTypes(input({ apps })).slice(0, 3)).toEqual(["depGraph", "keyBinariesHashes", "imageId"]);
+  });
+});
+
 describe("snyk", () => {
   it("renders the JSON array of results and nothing else", () => {
     const scanResults = buildScanResults(input());
