@@ -8,6 +8,7 @@ import type { CommandWorld, LocalServer, TextOutput } from "./cli/context.ts";
 import { parseDotEnv } from "./config/environment.ts";
 import type { Clock, EventLoop, FileDirectory, Logger, RandomAccess } from "./core/ports.ts";
 import { VERSION } from "./core/version.ts";
+import type { Dial } from "./net/direct.ts";
 
 /** Exit code when a second signal cuts the stopping short (128 + SIGINT). */
 const FORCED_EXIT = 130;
@@ -56,6 +57,36 @@ export function keepLoopbackDirect(): void {
   const present = (Deno.env.get("NO_PROXY") ?? Deno.env.get("no_proxy") ?? "").split(",").map((part) => part.trim());
   if (present.includes("*")) return;
   Deno.env.set("NO_PROXY", [...present.filter((part) => part !== ""), "localhost", "127.0.0.0/8", "::1"].join(","));
+}
+
+/** Whether connections may have to be asked of a proxy, which only Deno's own clients do. */
+export function usesProxy(env: Readonly<Record<string, string>>): boolean {
+  return Object.entries(env).some(([name, value]) => /^(?:https?|all)_proxy$/i.test(name) && value !== "");
+}
+
+/** Opens connections with these authorities beside Deno's own. */
+export function dialer(caCerts: readonly string[]): Dial {
+  return async ({ protocol, hostname, port }) => {
+    const host = hostname.replace(/^\[|\]$/g, "");
+    if (protocol === "http:") {
+      const plain = await Deno.connect({ hostname: host, port: port === "" ? 80 : Number(port) });
+      plain.setNoDelay(true);
+      return plain;
+    }
+    const tls = await Deno.connectTls({
+      hostname: host,
+      port: port === "" ? 443 : Number(port),
+      caCerts: [...caCerts],
+      alpnProtocols: ["http/1.1"],
+    });
+    try {
+      await tls.handshake();
+    } catch (error) {
+      tls.close();
+      throw error;
+    }
+    return tls;
+  };
 }
 
 /**

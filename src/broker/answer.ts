@@ -5,6 +5,8 @@
  */
 import { OutpostError } from "../core/errors.ts";
 import type { ByteStream } from "../core/ports.ts";
+import type { DirectResponse } from "../net/direct.ts";
+import { type PulledBody, streamFrom } from "../net/pulled_body.ts";
 import { headersForCaller } from "./headers.ts";
 
 /** What the server gives to its caller. */
@@ -19,6 +21,7 @@ export interface Answer {
 /** The body: the agent's bytes, or a JSON value of our own. */
 export type AnswerBody =
   | { readonly kind: "stream"; readonly stream: ByteStream }
+  | { readonly kind: "pulled"; readonly pulled: PulledBody }
   | { readonly kind: "json"; readonly value: Readonly<Record<string, unknown>> }
   | { readonly kind: "none" };
 
@@ -26,10 +29,32 @@ export type AnswerBody =
 export function agentAnswer(response: Response): Answer {
   return {
     status: response.status,
-    headers: headersForCaller(response.headers),
+    headers: headersForCaller([...response.headers]),
     errorType: statusLabel(response.status),
     body: response.body === null ? { kind: "none" } : { kind: "stream", stream: response.body },
   };
+}
+
+/** Wraps the agent's answer as it came over a direct connection. */
+export function directAnswer({ status, fields, body }: DirectResponse): Answer {
+  return {
+    status,
+    headers: headersForCaller(fields),
+    errorType: statusLabel(status),
+    body: { kind: "pulled", pulled: body },
+  };
+}
+
+/** The agent's bytes as a stream; undefined when the body is none of the agent's. */
+export function bodyStream(body: AnswerBody): ByteStream | undefined {
+  if (body.kind === "stream") return body.stream;
+  return body.kind === "pulled" ? streamFrom(body.pulled) : undefined;
+}
+
+/** Gives the agent's bytes up, where nobody reads them. */
+export function cancelBody(body: AnswerBody): void {
+  if (body.kind === "pulled") body.pulled.cancel();
+  if (body.kind === "stream" && !body.stream.locked) body.stream.cancel().catch(() => {});
 }
 
 /** An answer of our own; `errorType` is the code. */

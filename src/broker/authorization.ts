@@ -4,6 +4,7 @@
  * @module
  */
 import type { Fetch } from "../core/ports.ts";
+import type { DirectExchange } from "../net/direct.ts";
 import type { WebSocketFactory } from "./connection.ts";
 
 /** Where the value of `Authorization` comes from. */
@@ -36,6 +37,17 @@ export function authorizedFetch(send: Fetch, authorization: Authorization): Fetc
     request.headers.set("authorization", current);
     const response = await send(request);
     if (response.status === 401) authorization.rejected(current);
+    return response;
+  };
+}
+
+/** {@link authorizedFetch} for direct connections. */
+export function authorizedExchange(send: DirectExchange, authorization: Authorization): DirectExchange {
+  return async (request) => {
+    const { current } = authorization;
+    if (current === undefined) return await send(request);
+    const response = await send({ ...request, fields: [...request.fields, ["authorization", current]] });
+    if (response?.status === 401) authorization.rejected(current);
     return response;
   };
 }

@@ -6,7 +6,7 @@
 import type { CallbackRequest, Clock, Logger, SocketState } from "../core/ports.ts";
 import { LIMITS } from "../core/limits.ts";
 import { OutpostError } from "../core/errors.ts";
-import { authorizedFetch, authorizedSockets } from "./authorization.ts";
+import { authorizedExchange, authorizedFetch, authorizedSockets } from "./authorization.ts";
 import { type Callback, type CallbackAnswer, Callbacks } from "./callbacks.ts";
 import { type ClientErrorCode, ClientEvents } from "./client_events.ts";
 import type { BrokerClient, BrokerClientOptions, ConnectionReport } from "./client_options.ts";
@@ -94,6 +94,10 @@ class Client implements BrokerClient {
       logger,
       fetch,
       dispatch,
+      agentExchange: options.exchange,
+      uploadExchange: options.exchange && authorization
+        ? authorizedExchange(options.exchange, authorization)
+        : options.exchange,
       endpoints,
       protocolVersion,
       rules,

@@ -4,6 +4,7 @@
  * @module
  */
 import type { CallbackTransport, Clock, Fetch, Logger, SocketState } from "../core/ports.ts";
+import type { DirectExchange } from "../net/direct.ts";
 import type { Authorization } from "./authorization.ts";
 import type { Callback, CallbackAnswer } from "./callbacks.ts";
 import type { ClientErrorCode } from "./client_events.ts";
@@ -45,6 +46,11 @@ export interface BrokerClientOptions {
   readonly webSocket: WebSocketFactory;
   /** Posts streamed answers to the broker server: must neither retry nor follow redirects. */
   readonly fetch: Fetch;
+  /**
+   * Direct connections, for uploads and for agents elsewhere; where none can be made, and without them, `fetch` and
+   * `dispatch` are used.
+   */
+  readonly exchange?: DirectExchange | undefined;
   /** Asks the agent. */
   readonly dispatch: Dispatch;
   /** Values for `${VAR}`; CR_AGENT_URL without a value means that the agent is this process. */

@@ -77,16 +77,25 @@ export function headersForUpstream(headers: HeaderMap, requestId: string): Recor
   return { ...Object.fromEntries(kept), "snyk-request-id": requestId };
 }
 
-/** Header fields of the agent's answer as the server sets them on its caller's response: several fields as a list. */
-export function headersForCaller(headers: Headers): Record<string, string | readonly string[]> {
-  const hop = perHop(headers.get("connection") ?? undefined);
-  const kept: Record<string, string | readonly string[]> = {};
-  for (const [name, value] of headers) {
-    if (!hop(name) && name !== "set-cookie") kept[name] = value;
+/**
+ * Header fields of the agent's answer, names in lower case, as the server sets them on its caller's response: cookies,
+ * which cannot be joined, as a list.
+ */
+export function headersForCaller(
+  fields: readonly (readonly [name: string, value: string])[],
+): Record<string, string | readonly string[]> {
+  const connection = fields.filter(([name]) => name === "connection").map(([, value]) => value);
+  const hop = perHop(connection.length === 0 ? undefined : connection.join());
+  const kept = new Map<string, string>();
+  const cookies: string[] = [];
+  for (const [name, value] of fields) {
+    if (name === "set-cookie") cookies.push(value);
+    else if (!hop(name)) kept.set(name, kept.has(name) ? `${kept.get(name)}, ${value}` : value);
   }
-  const cookies = headers.getSetCookie();
-  if (cookies.length > 0) kept["set-cookie"] = cookies.length === 1 ? cookies[0] ?? "" : cookies;
-  return kept;
+  // Not by assignment: `__proto__` is a field name too.
+  const headers: Record<string, string | readonly string[]> = Object.fromEntries(kept);
+  if (cookies.length > 0) headers["set-cookie"] = cookies.length === 1 ? cookies[0] ?? "" : cookies;
+  return headers;
 }
 
 /** Header fields of a callback's answer, for our own caller: the length is that of the body as we hold it. */

@@ -6,13 +6,18 @@
 import { OutpostError } from "../core/errors.ts";
 import { LIMITS } from "../core/limits.ts";
 import type { ByteStream, Clock, Fetch } from "../core/ports.ts";
-import { type Answer, isConnectFailure } from "./answer.ts";
+import type { DirectExchange } from "../net/direct.ts";
+import { streamFrom } from "../net/pulled_body.ts";
+import { type Answer, bodyStream, isConnectFailure } from "./answer.ts";
+import { pulledBody, uploadDirectly } from "./direct_upload.ts";
 import type { Role } from "./events.ts";
 import type { BrokerEndpoints } from "./handshake.ts";
 
 /** Fixed parts of every upload. */
 export interface UploadOptions {
   readonly fetch: Fetch;
+  /** Direct connections; without them, and where none can be made, `fetch` uploads. */
+  readonly uploadExchange?: DirectExchange | undefined;
   readonly clock: Clock;
   readonly endpoints: BrokerEndpoints;
   readonly protocolVersion: string;
@@ -51,6 +56,36 @@ const ROUTING_HEADERS = [
  *   when it answers anything but 200, TIMEOUT after `uploadIdleMs` without progress.
  */
 export async function uploadAnswer(options: UploadOptions, upload: Upload): Promise<number> {
+  if (options.uploadExchange === undefined) return await uploadByFetch(options, upload);
+  const { answer, signal } = upload;
+  const body = pulledBody(answer.body);
+  try {
+    const outcome = await uploadDirectly({
+      exchange: options.uploadExchange,
+      clock: options.clock,
+      url: new URL(options.endpoints.upload(upload.streamingId, upload.role, upload.serverId)),
+      fields: Object.entries(uploadHeaders(options.protocolVersion, upload)),
+      head: encodeHead(answer),
+      body,
+      idleMs: options.uploadIdleMs,
+      signal,
+    });
+    if (outcome !== undefined) {
+      checkTaken(outcome.status, outcome.whole);
+      return outcome.bytes;
+    }
+  } catch (error) {
+    body?.cancel();
+    throw uploadError(error, signal);
+  }
+  if (body === undefined || answer.body.kind === "json") return await uploadByFetch(options, upload);
+  return await uploadByFetch(options, {
+    ...upload,
+    answer: { ...answer, body: { kind: "stream", stream: streamFrom(body) } },
+  });
+}
+
+async function uploadByFetch(options: UploadOptions, upload: Upload): Promise<number> {
   const source = new AnswerSource(upload.answer);
   try {
     for (let attempt = 1;; attempt++) {
@@ -81,16 +116,20 @@ async function attemptUpload(options: UploadOptions, upload: Upload, source: Ans
     });
     const response = await options.fetch(request);
     await response.body?.cancel();
-    if (response.status !== 200) {
-      throw new OutpostError("BROKER_REFUSED", `Cannot deliver an answer: the broker server said ${response.status}`);
-    }
-    if (!source.finished) {
-      throw new OutpostError("BROKER_REFUSED", "Cannot deliver an answer: the broker server did not read all of it");
-    }
+    checkTaken(response.status, source.finished);
     return source.bytes;
   } finally {
     over.abort();
     await idle;
+  }
+}
+
+function checkTaken(status: number, whole: boolean): void {
+  if (status !== 200) {
+    throw new OutpostError("BROKER_REFUSED", `Cannot deliver an answer: the broker server said ${status}`);
+  }
+  if (!whole) {
+    throw new OutpostError("BROKER_REFUSED", "Cannot deliver an answer: the broker server did not read all of it");
   }
 }
 
@@ -122,9 +161,12 @@ async function watchIdle(options: UploadOptions, source: AnswerSource, over: Abo
   over.abort(new OutpostError("TIMEOUT", "Cannot deliver an answer: the upload made no progress"));
 }
 
+/** How a direct connection, the server's or the agent's, failed. */
+const LINK_ERRORS: ReadonlySet<string> = new Set(["CONNECTION_RESET", "CONNECTION_FAILED"]);
+
 /** Deno's own message quotes the address, which holds the token: it stays in `cause` of nothing. */
 function uploadError(error: unknown, signal: AbortSignal): OutpostError {
-  if (error instanceof OutpostError) return error;
+  if (error instanceof OutpostError && !LINK_ERRORS.has(error.code)) return error;
   if (signal.aborted) return new OutpostError("CANCELLED", "Cannot deliver an answer: the broker client is closing");
   return isConnectFailure(error)
     ? new OutpostError("BROKER_DISCONNECTED", "Cannot deliver an answer: the broker server cannot be reached")
@@ -160,7 +202,7 @@ class AnswerSource {
 
   constructor(answer: Answer) {
     this.#head = encodeHead(answer);
-    this.#reader = answer.body.kind === "stream" ? answer.body.stream.getReader() : undefined;
+    this.#reader = bodyStream(answer.body)?.getReader();
     this.#ended = this.#reader === undefined;
     if (answer.body.kind === "json") this.#keep(new TextEncoder().encode(JSON.stringify(answer.body.value)));
   }

@@ -4,7 +4,7 @@
  * @module
  */
 import type { ByteStream } from "../core/ports.ts";
-import type { Answer } from "./answer.ts";
+import { type Answer, bodyStream } from "./answer.ts";
 
 /** Longest scheme in front of the URL that is looked for across chunks. */
 const SCHEME_CHARS = 32;
@@ -18,11 +18,13 @@ const SCHEME_CHARS = 32;
 export function substituteUrls(answer: Answer, url: string, token: string): Answer {
   const { headers, body } = answer;
   const type = headers["content-type"];
-  if (body.kind !== "stream" || typeof type !== "string" || !type.includes("json")) return answer;
+  if (typeof type !== "string" || !type.includes("json")) return answer;
   if (headers["content-encoding"] !== undefined && headers["content-encoding"] !== "identity") return answer;
+  const stream = bodyStream(body);
+  if (stream === undefined) return answer;
   const { "content-length": _length, ...kept } = headers;
   const replacement = `http://internal-broker-server-next/broker/${token}`;
-  return { ...answer, headers: kept, body: { kind: "stream", stream: replaced(body.stream, url, replacement) } };
+  return { ...answer, headers: kept, body: { kind: "stream", stream: replaced(stream, url, replacement) } };
 }
 
 function replaced(stream: ByteStream, url: string, replacement: string): ByteStream {

@@ -282,6 +282,7 @@ describe("LoopbackBroker with a broker client", () => {
       serverUrl: server.url,
       token: TOKEN,
       dispatch: () => Promise.resolve(new Response(letters(1 * MiB))),
+      exchange: () => Promise.resolve(undefined),
       fetch: (request) => {
         attempts++;
         const url = request.url.replace(/:\d+/, `:${port}`);

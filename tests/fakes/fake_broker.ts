@@ -14,6 +14,8 @@ import {
   type LoopbackOptions,
 } from "../../src/broker/mod.ts";
 import type { Fetch } from "../../src/core/ports.ts";
+import { DirectClient } from "../../src/net/direct.ts";
+import { dialer } from "../../src/world.ts";
 import { systemClock } from "./clock.ts";
 import { RecordingLogger } from "./logger.ts";
 
@@ -76,6 +78,7 @@ export function startTestClient(
   const events: BrokerEvent[] = [];
   const logger = new RecordingLogger();
   const plainFetch: Fetch = (request) => fetch(request);
+  const direct = new DirectClient({ dial: dialer([]), clock: systemClock });
   const client = createBrokerClient({
     protocolVersion: "5.22.14",
     clock: systemClock,
@@ -83,6 +86,7 @@ export function startTestClient(
     randomId: () => crypto.randomUUID(),
     webSocket: (url, { headers }) => new WebSocket(url, { headers }),
     fetch: plainFetch,
+    exchange: (request) => direct.exchange(request),
     variables: () => undefined,
     onEvent: (event) => events.push(event),
     ...options,
@@ -92,6 +96,9 @@ export function startTestClient(
     client,
     events,
     logger,
-    [Symbol.asyncDispose]: () => client.close(AbortSignal.timeout(5_000)),
+    [Symbol.asyncDispose]: async () => {
+      await client.close(AbortSignal.timeout(5_000));
+      direct.close();
+    },
   };
 }
