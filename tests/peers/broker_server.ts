@@ -61,6 +61,10 @@ export interface BrokerServer extends AsyncDisposable {
   kill(): Promise<void>;
   /** Ends the process and starts it again on the same port. */
   restart(): Promise<void>;
+  /** Stops the process where it is (SIGSTOP): its connections stay, and nobody is behind them. */
+  pause(): void;
+  /** Lets it go on (SIGCONT). */
+  resume(): void;
   /** Stops server and stand-in and removes temporary files. */
   stop(): Promise<void>;
 }
@@ -129,6 +133,8 @@ export async function startBrokerServer(options: BrokerServerOptions = {}): Prom
       await process?.stop();
       await start();
     },
+    pause: () => process === undefined ? undefined : Deno.kill(process.pid, "SIGSTOP"),
+    resume: () => process === undefined ? undefined : Deno.kill(process.pid, "SIGCONT"),
     stop,
     [Symbol.asyncDispose]: stop,
   };
