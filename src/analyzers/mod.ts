@@ -13,6 +13,7 @@ import { DPKG, DPKG_STATUS_D } from "./dpkg.ts";
 import { attributeOsPackages, type OsAttribution } from "./layer_attribution.ts";
 import { detectOsRelease, OS_RELEASE_PATTERNS } from "./os_release.ts";
 import { RPM_BDB_NDB, RPM_SQLITE } from "./rpm.ts";
+import { UNSUPPORTED } from "./unsupported.ts";
 
 export type { AnalyzerInput, OsAnalyzer } from "./analyzer.ts";
 export type { OsAttribution } from "./layer_attribution.ts";
@@ -25,6 +26,7 @@ export const ANALYZERS: readonly OsAnalyzer[] = [
   RPM_SQLITE,
   DPKG_STATUS_D,
   CHISEL,
+  UNSUPPORTED,
 ];
 
 /** Files that extraction must keep for {@link analyzeOs}. */

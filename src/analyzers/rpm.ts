@@ -17,10 +17,11 @@ import type { OnDamage, RpmValue } from "./rpm_value.ts";
 import { isSqlite, SqliteReader } from "./sqlite_reader.ts";
 import { pagesWithLog } from "./sqlite_wal.ts";
 
-/** In both lists the place that rpm itself prefers comes first; the other is a link to it, or older. */
-const BDB = ["usr/lib/sysimage/rpm/Packages", "var/lib/rpm/Packages"];
-const NDB = ["usr/lib/sysimage/rpm/Packages.db", "var/lib/rpm/Packages.db"];
-const SQLITE = ["usr/lib/sysimage/rpm/rpmdb.sqlite", "var/lib/rpm/rpmdb.sqlite"];
+/** The place that rpm itself prefers comes first; the others are links to it, older, or those of ostree and bootc images. */
+const DIRECTORIES = ["usr/lib/sysimage/rpm/", "var/lib/rpm/", "usr/share/rpm/"];
+const BDB = DIRECTORIES.map((directory) => `${directory}Packages`);
+const NDB = DIRECTORIES.map((directory) => `${directory}Packages.db`);
+const SQLITE = DIRECTORIES.map((directory) => `${directory}rpmdb.sqlite`);
 /** Usually an NDB database; snyk-docker-plugin tries this path as SQLite as well. */
 const EITHER = "usr/lib/sysimage/rpm/Packages.db";
 

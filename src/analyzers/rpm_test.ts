@@ -61,6 +61,12 @@ describe("rpm sqlite", () => {
       packages: [{ name: "upper" }],
     },
     {
+      name: "the database of an ostree image",
+      files: { "usr/share/rpm/rpmdb.sqlite": one("a") },
+      database: "usr/share/rpm/rpmdb.sqlite",
+      packages: [{ name: "a" }],
+    },
+    {
       name: "Packages.db when it is SQLite",
       files: { "usr/lib/sysimage/rpm/Packages.db": one("a") },
       database: "usr/lib/sysimage/rpm/Packages.db",

@@ -39,6 +39,11 @@ export async function runScan(context: CommandContext, sourceText: string, optio
     const source = await parseSource(sourceText, world.pathExists);
     const report = await scanSource(context, toolbox, source, options);
     await writeReport(context, report, options);
+    if (report.os.packages.type === "linux") {
+      world.stderr.write(
+        "note: No known package manager was found: packages of an operating system are not in the result.\n",
+      );
+    }
     if (report.status === "success") return EXIT.ok;
     for (const problem of report.problems) {
       world.stderr.write(toolbox.redact(`warning: ${problem.subject}: ${problem.message}\n`));

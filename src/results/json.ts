@@ -30,7 +30,13 @@ export interface JsonReport {
   readonly digests: { readonly manifest: string | null; readonly index: string | null; readonly config: string };
   /** `os/architecture`. */
   readonly platform: string | null;
-  readonly os: { readonly name: string; readonly version: string; readonly prettyName: string };
+  readonly os: {
+    readonly name: string;
+    readonly version: string;
+    readonly prettyName: string;
+    /** `deb`, `apk` or `rpm`; null when no known package manager was found, so that nothing is known of its packages. */
+    readonly packageManager: string | null;
+  };
   /** Bottom first; null unless layer attribution was asked for. */
   readonly layers: readonly ReportedLayer[] | null;
   /** Sorted by type, name and version. */
@@ -51,7 +57,7 @@ export function jsonReport(report: ScanReport): JsonReport {
       config: report.configDigest,
     },
     platform: reportedPlatform(report) ?? null,
-    os: { name, version, prettyName },
+    os: { name, version, prettyName, packageManager: packageManagerOf(report) },
     layers: report.attribution?.layers.map(({ diffId, digest, instruction = null }) => ({
       diffId,
       digest,
@@ -60,6 +66,10 @@ export function jsonReport(report: ScanReport): JsonReport {
     packages: reportedPackages(report),
     problems: report.problems.map(({ code, subject, message }) => ({ code, subject, message })),
   };
+}
+
+function packageManagerOf({ os: { packages } }: ScanReport): string | null {
+  return packages.type === "linux" ? null : packages.type;
 }
 
 /** The report as indented JSON. */

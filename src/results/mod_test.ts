@@ -98,7 +98,7 @@ Image ID  ${B}
 Platform  unknown
 OS        unknown 0.0
 Status    complete
-Packages  none found
+Packages  none found (no known package manager)
 `);
   });
 
@@ -149,7 +149,7 @@ describe("json", () => {
       status: "partial",
       digests: { manifest: A, index: null, config: B },
       platform: "linux/amd64",
-      os: { name: "debian", version: "12", prettyName: "Debian GNU/Linux 12 (bookworm)" },
+      os: { name: "debian", version: "12", prettyName: "Debian GNU/Linux 12 (bookworm)", packageManager: "deb" },
       layers: null,
       packages: [
         { name: "adduser", version: "3.134", type: "deb" },
@@ -189,7 +189,7 @@ describe("json", () => {
       status: "success",
       digests: { manifest: null, index: null, config: B },
       platform: null,
-      os: { name: "unknown", version: "0.0", prettyName: "" },
+      os: { name: "unknown", version: "0.0", prettyName: "", packageManager: null },
       layers: null,
       packages: [],
       problems: [],

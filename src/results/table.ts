@@ -36,7 +36,7 @@ function* head(report: ScanReport, packages: readonly ReportedPackage[]): Genera
     ["Platform", reportedPlatform(report) ?? "unknown"],
     ["OS", release.prettyName === "" ? identity : `${release.prettyName} (${identity})`],
     ["Status", report.status === "success" ? "complete" : "partial: some content could not be read"],
-    ["Packages", counts(packages)],
+    ["Packages", counts(packages) + (report.os.packages.type === "linux" ? " (no known package manager)" : "")],
   ];
   for (const [label, value] of rows) yield `${label.padEnd(8)}${GAP}${safe(value)}\n`;
 }

@@ -4,6 +4,7 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { LoopbackBroker } from "../../src/broker/mod.ts";
 import { runCommandLine } from "../../src/cli/command_line.ts";
+import { buildImage } from "../../src/lib/oci_builder.ts";
 import { alpineSample, debianSample } from "../../src/lib/sample_images.ts";
 import { createToolbox } from "../../src/main.ts";
 import { systemClock } from "../../src/world.ts";
@@ -21,6 +22,7 @@ describe("commands", () => {
     registry = startLoopbackRegistry({
       "team/alpine": { "3.21": ALPINE, "3.20": alpineSample({ created: "2020-01-01T00:00:00Z" }) },
       "team/debian": { "12": debianSample() },
+      "team/scratch": { "1": buildImage({ layers: [{ members: [{ path: "app", content: "binary" }] }] }) },
     });
     env = {
       CR_TYPE: "oci",
@@ -42,9 +44,9 @@ describe("commands", () => {
   }
 
   it("list shows repositories", async () => {
-    expect(await run(["list"])).toEqual({ code: 0, stdout: "team/alpine\nteam/debian\n", stderr: "" });
+    expect(await run(["list"])).toEqual({ code: 0, stdout: "team/alpine\nteam/debian\nteam/scratch\n", stderr: "" });
     const { stdout } = await run(["list", "--json"]);
-    expect(JSON.parse(stdout)).toEqual(["team/alpine", "team/debian"]);
+    expect(JSON.parse(stdout)).toEqual(["team/alpine", "team/debian", "team/scratch"]);
   });
 
   it("list shows the tags of a repository with digests", async () => {
@@ -79,6 +81,21 @@ describe("commands", () => {
     } finally {
       registry.intercept = undefined;
     }
+  });
+
+  it("scan says that an image has no known package manager", async () => {
+    const { code, stdout, stderr } = await run(["scan", "team/scratch:1", "--format", "json", "--quiet"]);
+    expect(code).toBe(0);
+    expect(JSON.parse(stdout)).toMatchObject({ status: "success", os: { packageManager: null }, packages: [] });
+    expect(stderr).toMatch(/^note: No known package manager was found/);
+  });
+
+  it("scan tells layers when it is asked to", async () => {
+    const { stdout } = await run(["scan", "team/alpine:3.21", "--format", "json", "--layer-attribution"]);
+    const { layers, packages } = JSON.parse(stdout);
+    expect(layers.length).toBeGreaterThan(0);
+    const known = new Set(layers.map((layer: { diffId: string }) => layer.diffId));
+    expect(packages.every(({ layer }: { layer: string }) => known.has(layer))).toBe(true);
   });
 
   it("systemcheck tells what works and what does not, with advice", async () => {
