@@ -128,6 +128,23 @@ describe("JAVA", () => {
     ]);
   });
 
+  it("names an entry that the directory lists and that is not there", async () => {
+    const bytes = jar({ name: "a.class", listedName: "lib/in.jar" }, { name: "b.class", listedName: "pom.properties" });
+    const { results, problems } = await analyze({ "x.jar": bytes });
+    expect(results[0]?.fingerprints).toEqual([{ location: "/x.jar", digest: sha1(bytes), dependencies: [] }]);
+    expect(problems.map(({ message }) => message)).toEqual([
+      "The entry lib/in.jar was not read: it is not where the directory says",
+      "The entry pom.properties was not read: it is not where the directory says",
+    ]);
+  });
+
+  it("tells ten problems of one archive, and how many more there are", async () => {
+    const entries = Array.from({ length: 15 }, (_, at) => ({ name: "a.class", listedName: `${at}.jar` }));
+    const { problems } = await analyze({ "x.jar": jar(...entries) });
+    expect(problems).toHaveLength(11);
+    expect(problems.at(-1)?.message).toBe("5 more problems were found");
+  });
+
   it("passes over the paths that the plugin passes over", async () => {
     const bytes = jar();
     const files = {
