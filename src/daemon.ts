@@ -6,6 +6,7 @@
 import { type BrokerClient, type Preflight, type PreflightCheck, preflightTable } from "./broker/mod.ts";
 import type { Daemon } from "./cli/context.ts";
 import type { Config } from "./config/load.ts";
+import { startupNotices } from "./config/notices.ts";
 import { OutpostError } from "./core/errors.ts";
 import { LIMITS } from "./core/limits.ts";
 import type { CallbackTransport, Clock, RegistryCredentials } from "./core/ports.ts";
@@ -76,6 +77,7 @@ class RunningDaemon implements Daemon {
 
   async start(): Promise<this> {
     const { config, logger } = this.#parts;
+    for (const { message, hint } of startupNotices(config)) logger.warn(message, { hint });
     this.#server = this.#listen();
     try {
       await this.#broker?.prepare(this.#parts.signal ?? new AbortController().signal);

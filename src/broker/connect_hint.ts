@@ -20,6 +20,10 @@ export function connectHint(detail: string, host: string): string | undefined {
     return "Give the authority's certificate in CA_CERT or NODE_EXTRA_CA_CERTS.";
   }
   if (failure?.code === "TLS_NAME") return "Use a name of the server's certificate in BROKER_SERVER_URL.";
+  if (failure?.code === "TLS_SELF_SIGNED_CA_LEAF") {
+    return "Re-issue the server's certificate with basicConstraints=CA:FALSE, or sign it with a private authority and give " +
+      "that in CA_CERT or NODE_EXTRA_CA_CERTS.";
+  }
   if (failure !== undefined) return failure.hint;
   if (/dns error|failed to lookup address/i.test(detail)) {
     return "Check BROKER_SERVER_URL and the DNS settings; behind a proxy, set HTTPS_PROXY.";

@@ -9,6 +9,7 @@ describe("connectHint()", () => {
     ["invalid peer certificate: UnknownIssuer", "CA_CERT"],
     ['invalid peer certificate: certificate not valid for name "broker.example"', "BROKER_SERVER_URL"],
     ["invalid peer certificate: certificate expired", "Renew"],
+    ["invalid peer certificate: Other(OtherError(CaUsedAsEndEntity))", "CA:FALSE"],
     ["invalid peer certificate: BadEncoding", "openssl s_client -connect broker.example:443"],
     ["failed to lookup address information: Name or service not known", "DNS"],
   ])("knows what to do about %s", (detail, part) => {

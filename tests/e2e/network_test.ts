@@ -7,7 +7,7 @@ import { type ConnectProxy, startConnectProxy, startTlsEnd, type TlsEnd } from "
 import { type BrokerServer, startBrokerServer } from "../peers/broker_server.ts";
 import { peer } from "../peers/mod.ts";
 import { within } from "../peers/process.ts";
-import { createCa } from "../peers/tls.ts";
+import { createCa, selfSigned } from "../peers/tls.ts";
 import { type DaemonProcess, startDaemonProcess } from "./daemon.ts";
 
 /** A name that no resolver knows (RFC 6761 §6.4): only the proxy can lead there. */
@@ -40,7 +40,10 @@ describe.skipIf(!peer("snyk-broker").available)("the daemon on its way to the br
     await Deno.remove(dir, { recursive: true });
   });
 
-  async function start(env: Readonly<Record<string, string>>): Promise<{ daemon: DaemonProcess; token: string }> {
+  async function start(
+    env: Readonly<Record<string, string>>,
+    flags: readonly string[] = [],
+  ): Promise<{ daemon: DaemonProcess; token: string }> {
     const token = crypto.randomUUID();
     const daemon = await startDaemonProcess({
       BROKER_TOKEN: token,
@@ -48,7 +51,7 @@ describe.skipIf(!peer("snyk-broker").available)("the daemon on its way to the br
       // Their requests to Snyk's API would be counted with the others.
       PREFLIGHT_CHECKS_ENABLED: "false",
       ...env,
-    });
+    }, flags);
     return { daemon, token };
   }
 
@@ -75,6 +78,38 @@ describe.skipIf(!peer("snyk-broker").available)("the daemon on its way to the br
     expect(daemon.process.log()).toContain("CA_CERT");
     const health = await fetch(`${daemon.url}/healthcheck`);
     expect([health.status, (await health.json())[0].ok]).toEqual([500, false]);
+  });
+
+  it("does not take an authority's own certificate for a server's, and says how to make another", async () => {
+    const certificate = await selfSigned({ ca: true, hosts: ["localhost"] });
+    const pem = `${dir}/leaf.pem`;
+    await Deno.writeTextFile(pem, certificate.certPem);
+    await using end = startTlsEnd(certificate, server.port);
+    const { daemon } = await start({ BROKER_SERVER_URL: `https://localhost:${end.port}`, CA_CERT: pem });
+    await using _ = daemon;
+    await within(10_000, "the refusal", (signal) => daemon.process.printed(/Cannot keep a broker connection/, signal));
+    expect(daemon.process.log()).toContain("CaUsedAsEndEntity");
+    expect(daemon.process.log()).toContain("CA:FALSE");
+  });
+
+  it("verifies certificates whatever NODE_TLS_REJECT_UNAUTHORIZED says, and says what to do instead, which works", async () => {
+    const env = { BROKER_SERVER_URL: `https://localhost:${tls.port}`, NODE_TLS_REJECT_UNAUTHORIZED: "0" };
+    const verified = await start(env);
+    await using daemon = verified.daemon;
+    await within(10_000, "the refusal", (signal) => daemon.process.printed(/UnknownIssuer/, signal));
+    expect(daemon.process.log()).toMatch(
+      /NODE_TLS_REJECT_UNAUTHORIZED=0 has no effect.*--unsafely-ignore-certificate-err/,
+    );
+    const { token, ...unverified } = await start(env, ["--unsafely-ignore-certificate-errors=localhost"]);
+    await using _ = unverified.daemon;
+    await works(token);
+  });
+
+  it("warns of a websocket without TLS behind a proxy", async () => {
+    const { daemon } = await start({ BROKER_SERVER_URL: `http://${HOST}`, HTTP_PROXY: `http://${proxy.host}` });
+    await using _ = daemon;
+    await within(10_000, "the failure", (signal) => daemon.process.printed(/Cannot keep a broker connection/, signal));
+    expect(daemon.process.log()).toMatch(/may not pass the proxy in HTTP_PROXY.*broker\.test into NO_PROXY/);
   });
 
   it.each(["HTTPS_PROXY", "https_proxy"])("goes through the proxy in %s by CONNECT", async (name) => {

@@ -1,0 +1,65 @@
+/**
+ * Settings that mean less here than with Snyk's client, which runs on Node.js, or that are dangerous: what the operator is
+ * told at the start (broker-protocol.md §12, §17).
+ *
+ * @module
+ */
+import type { Config } from "./load.ts";
+
+/** Something that the operator should know. */
+export interface Notice {
+  /** Sentence without a full stop. */
+  readonly message: string;
+  /** What to change. */
+  readonly hint: string;
+}
+
+/** What a configuration that can be used still deserves to be said of it; nothing in it is secret. */
+export function startupNotices(config: Config): readonly Notice[] {
+  return [...verification(config), ...plainThroughProxy(config), ...insecureDownstream(config), ...metrics(config)];
+}
+
+/** Deno decides by a flag of its own, before any program runs. */
+function verification({ variable }: Config): readonly Notice[] {
+  if (variable("NODE_TLS_REJECT_UNAUTHORIZED") !== "0") return [];
+  return [{
+    message: "NODE_TLS_REJECT_UNAUTHORIZED=0 has no effect: Deno verifies certificates unless it is started otherwise",
+    hint:
+      "Give the authority's certificate in CA_CERT or NODE_EXTRA_CA_CERTS. To do without verification, start Deno with " +
+      "--unsafely-ignore-certificate-errors=<host>, which holds for the websocket too.",
+  }];
+}
+
+/** A websocket without TLS is asked of the proxy by GET, not by CONNECT, and most proxies do not upgrade it. */
+function plainThroughProxy({ role, brokerServerUrl: server, variable }: Config): readonly Notice[] {
+  if (role === "agent" || server.protocol !== "http:") return [];
+  if ((variable("HTTP_PROXY") ?? "") === "" || isDirect(server.hostname, variable("NO_PROXY") ?? "")) return [];
+  return [{
+    message: "The websocket to an http:// broker server may not pass the proxy in HTTP_PROXY",
+    hint: `Use https:// in BROKER_SERVER_URL, or put ${server.hostname} into NO_PROXY.`,
+  }];
+}
+
+function insecureDownstream({ broker }: Config): readonly Notice[] {
+  if (!broker.insecureDownstream) return [];
+  return [{
+    message: "INSECURE_DOWNSTREAM is set: agents are asked by http, credentials travel unencrypted",
+    hint: "Unset it where the agent speaks TLS.",
+  }];
+}
+
+function metrics({ variable }: Config): readonly Notice[] {
+  if ((variable("METRICS_OTEL_ENDPOINT") ?? "") === "") return [];
+  return [{
+    message: "METRICS_OTEL_ENDPOINT has no effect: metrics are not pushed",
+    hint: "Let the collector scrape /metrics, with OpenTelemetry's prometheus receiver for instance.",
+  }];
+}
+
+/** Whether NO_PROXY, or being this machine, keeps the proxy out. Networks in NO_PROXY are not looked at. */
+function isDirect(host: string, noProxy: string): boolean {
+  if (host === "localhost" || host === "[::1]" || /^127(?:\.\d+){3}$/.test(host)) return true;
+  return noProxy.split(",").map((part) => part.trim().toLowerCase().replace(/^\*?\./, "")).some((part) =>
+    part === "*" || (part !== "" && (host === part || host.endsWith(`.${part}`)))
+  );
+}

@@ -1,0 +1,33 @@
+import { describe, expect, it } from "vitest";
+import { loadConfig } from "./load.ts";
+import { startupNotices } from "./notices.ts";
+
+async function notices(env: Record<string, string>): Promise<readonly string[]> {
+  const config = await loadConfig({ env, readFile: () => Promise.reject(new Error("no file")) });
+  return startupNotices(config).map(({ message, hint }) => `${message}: ${hint}`);
+}
+
+describe("startupNotices()", () => {
+  it("has nothing to say about an ordinary environment", async () => {
+    const proxied = { HTTP_PROXY: "http://proxy:3128", HTTPS_PROXY: "http://proxy:3128" };
+    expect(await notices({})).toEqual([]);
+    expect(await notices({ ...proxied, NODE_TLS_REJECT_UNAUTHORIZED: "1" })).toEqual([]);
+    expect(await notices({ ...proxied, BROKER_SERVER_URL: "http://127.0.0.1:7341" })).toEqual([]);
+    for (const NO_PROXY of ["*", "x, broker.lan", ".lan", "*.lan", "lan"]) {
+      expect(await notices({ ...proxied, BROKER_SERVER_URL: "http://broker.lan", NO_PROXY })).toEqual([]);
+    }
+  });
+
+  it.each([
+    [{ NODE_TLS_REJECT_UNAUTHORIZED: "0" }, "no effect", "--unsafely-ignore-certificate-errors"],
+    [{ BROKER_SERVER_URL: "http://broker.lan", HTTP_PROXY: "http://proxy" }, "may not pass the proxy", "broker.lan"],
+    [{ BROKER_SERVER_URL: "http://broker.lan", http_proxy: "http://proxy", NO_PROXY: "other" }, "proxy", "https://"],
+    [{ INSECURE_DOWNSTREAM: "true" }, "unencrypted", "TLS"],
+    [{ METRICS_OTEL_ENDPOINT: "http://collector:4317" }, "no effect", "/metrics"],
+  ])("tells of %j what it means and what to change", async (env, message, hint) => {
+    const [notice, ...others] = await notices(env as Record<string, string>);
+    expect(notice).toContain(message);
+    expect(notice).toContain(hint);
+    expect(others).toEqual([]);
+  });
+});
