@@ -79,7 +79,7 @@ class Client implements BrokerClient {
     this.#rules = options.liveRules ??
       new LiveRules({ rules: options.rules, source: options.ruleSource, clock, logger });
     const sessions = (): readonly BrokerSession[] => this.#sessions();
-    this.#events = new ClientEvents(clock, sessions);
+    this.#events = new ClientEvents(clock, sessions, options.connection?.name);
     const onEvent = this.#onEvent = options.onEvent ?? ((_event: BrokerEvent): void => {});
     const endpoints = new BrokerEndpoints(options.serverUrl, options.token, options.uploads);
     const mask = new TokenMask(options.token);

@@ -17,8 +17,15 @@ export class ClientEvents {
   #startedAt = 0;
   #announced = false;
 
-  /** @param sessions identified sessions. */
-  constructor(clock: Clock, sessions: () => readonly BrokerSession[]) {
+  readonly #integration: { readonly integrationType?: string };
+
+  /**
+   * @param sessions identified sessions.
+   * @param connection the connection's name, which the reference calls an integration's type; left out when the server would
+   * not take it for a word.
+   */
+  constructor(clock: Clock, sessions: () => readonly BrokerSession[], connection?: string) {
+    this.#integration = connection !== undefined && WORD.test(connection) ? { integrationType: connection } : {};
     this.#clock = clock;
     this.#sessions = sessions;
   }
@@ -30,7 +37,8 @@ export class ClientEvents {
 
   /** Reports a failure. */
   error(errorCode: ClientErrorCode, requestId?: string): void {
-    this.#report({ type: "client-error", errorCode, ...(requestId === undefined ? {} : { requestId }) });
+    const request = requestId === undefined ? {} : { requestId, ...this.#integration };
+    this.#report({ type: "client-error", errorCode, ...request });
   }
 
   /** Tells the server, once, that this process is about to end. */
@@ -47,3 +55,6 @@ export class ClientEvents {
     this.#sessions()[0]?.emit("client-event", { ts: this.#clock.now(), event });
   }
 }
+
+/** What the server takes for a label. */
+const WORD = /^[\w-]{1,64}$/;

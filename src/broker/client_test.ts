@@ -249,6 +249,23 @@ describe("BrokerClient", () => {
     expect(sockets[1]?.sentOf("event")).toHaveLength(1);
   });
 
+  it.each([["my-hub", { integrationType: "my-hub" }], ["my hub\n", {}]])(
+    "names the connection %j of a lost answer, when it is a word",
+    async (name, expected) => {
+      const { primary } = brokerBench(ok, {
+        fetch: () => Promise.resolve(new Response(null, { status: 500 })),
+        connection: { name, identifier: "masked" },
+      });
+      primary().accept();
+      primary().receive({ kind: "event", name: "identify", args: [{ capabilities: ["receive-post-streams"] }] });
+      ask(primary(), {});
+      const [report] = await eventually(() => primary().sentOf("event").slice(1));
+      const event = (report?.args[0] as { readonly event: unknown }).event;
+      const requestId = expect.stringMatching(/^[0-9a-f-]{36}$/);
+      expect(event).toEqual({ type: "client-error", errorCode: "SEND_BACK_FAILED", requestId, ...expected });
+    },
+  );
+
   it("announces its end once, on one socket", async () => {
     const { client, clock, sockets } = brokerBench(ok);
     client.announceStop();
