@@ -50,7 +50,7 @@ export class ScanQueue<Job> {
   }
 
   #pump(): void {
-    while (!this.#closed && this.#running.size < this.#options.concurrency) {
+    while (!this.#stop.signal.aborted && this.#running.size < this.#options.concurrency) {
       const job = this.#waiting.shift();
       if (job === undefined) break;
       const running = this.#options.run(job, this.#stop.signal).finally(() => {
@@ -63,15 +63,15 @@ export class ScanQueue<Job> {
   }
 
   /**
-   * Takes no more jobs and waits for the running ones; cancels them when `deadline` aborts.
-   * Returns the jobs that never started.
+   * Takes no more jobs. Those that were accepted go on, also the waiting ones, since nobody else knows of them; when
+   * `deadline` aborts, the running ones are cancelled. Returns the jobs that never started.
    */
   async close(deadline: AbortSignal): Promise<readonly Job[]> {
     this.#closed = true;
     const cancel = (): void => this.#stop.abort(new OutpostError("CANCELLED", "The process is stopping"));
     if (deadline.aborted) cancel();
     else deadline.addEventListener("abort", cancel, { once: true });
-    await Promise.all(this.#running);
+    while (this.#running.size > 0) await Promise.all(this.#running);
     deadline.removeEventListener("abort", cancel);
     return this.#waiting.splice(0);
   }

@@ -46,14 +46,26 @@ describe("ScanQueue", () => {
     queue.add(-2);
   });
 
-  it("waits for running jobs when closed, and hands back those that never started", async () => {
-    const { queue, end } = setUp(1);
+  it("takes no more when closed, and waits for those that it has accepted", async () => {
+    const { queue, started, end } = setUp(1);
     queue.add(1);
     queue.add(2);
     const closing = queue.close(new AbortController().signal);
     expect(() => queue.add(3)).toThrow("stopping");
     await end(1);
-    expect(await closing).toEqual([2]);
+    expect(started).toEqual([1, 2]);
+    await end(2);
+    expect(await closing).toEqual([]);
+  });
+
+  it("hands back at the deadline what never started", async () => {
+    const { queue, started, aborted } = setUp(1);
+    for (const job of [1, 2, 3]) queue.add(job);
+    const deadline = new AbortController();
+    const closing = queue.close(deadline.signal);
+    deadline.abort();
+    expect(await closing).toEqual([2, 3]);
+    expect([started, aborted]).toEqual([[1], [1]]);
   });
 
   it("cancels running jobs at the deadline", async () => {

@@ -35,6 +35,7 @@ describe.skipIf(!peer("snyk-broker").available)("SIGTERM", () => {
       CR_BASE: registry.url,
       CR_USERNAME: LOGIN.username,
       CR_PASSWORD: LOGIN.password,
+      MAX_ACTIVE_OPERATIONS: "16",
     });
     await within(20_000, "the broker connection", (signal) => server.connected(TOKEN, signal, 2));
   });
@@ -86,6 +87,25 @@ describe.skipIf(!peer("snyk-broker").available)("SIGTERM", () => {
     const log = server.log();
     expect(log).toMatch(/"reason":"clean".*"eventType":"client-shutdown".*"broker client event"/);
     expect(log).toMatch(/"signal":"SIGTERM".*"Socket termination signal received"/);
+  });
+
+  it("S8 finishes 50 accepted scans, 16 of them running, with their callbacks within 25 s", async () => {
+    const accepted = await Promise.all(Array.from({ length: 50 }, () => scan().then(readJson)));
+    expect(new Set(accepted.map(({ status }) => status))).toEqual(new Set([202]));
+    const ids = accepted.map(({ body }) => (body as { readonly id: string }).id);
+    await scanning;
+    const startedAt = Date.now();
+    Deno.kill(daemon.process.pid, "SIGTERM");
+    await within(10_000, "the sign", (signal) => daemon.process.printed(/"Stopping"/, signal));
+    goOn();
+    expect(await daemon.process.status).toMatchObject({ code: 0 });
+    expect(Date.now() - startedAt).toBeLessThan(25_000);
+    const told = (path: string): readonly unknown[] =>
+      server.upstream.requests.filter((request) => request.path === path).map(({ json }) => json);
+    expect(told("/api/v2/import/result")).toHaveLength(50);
+    const done = told("/api/v2/import/done") as readonly { readonly id: string; readonly succeeded: number }[];
+    expect(done.map(({ id }) => id).toSorted()).toEqual(ids.toSorted());
+    expect(done.every(({ succeeded }) => succeeded === 1)).toBe(true);
   });
 
   it("ends at once at the second signal", async () => {
