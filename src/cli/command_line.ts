@@ -54,7 +54,10 @@ function describe(context: CommandContext, done: (code: number) => void): Comman
 
   program.command("start")
     .description("run the daemon; configuration from the environment")
-    .action(async () => done(await runStart(context)));
+    .option("--port <number>", "local port, instead of PORT")
+    .action(async ({ port }: { port?: string }) =>
+      done(await runStart(context, port === undefined ? {} : { PORT: port }))
+    );
 
   program.command("demo")
     .description("show the main job on this machine alone: registry, broker, listing, scan, callback")

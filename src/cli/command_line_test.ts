@@ -57,6 +57,18 @@ describe("runCommandLine()", () => {
     expect(end.stderr).toContain("PORT must be a number; CR_BASE is needed");
   });
 
+  it("start --port goes before PORT", async () => {
+    const { world } = recordingWorld();
+    const seen: unknown[] = [];
+    const toolbox = (overrides: unknown): Promise<never> => {
+      seen.push(overrides);
+      return Promise.reject(new ConfigError(["enough"]));
+    };
+    await runCommandLine({ world, toolbox }, ["start", "--port", "8123"]);
+    await runCommandLine({ world, toolbox }, ["start"]);
+    expect(seen).toEqual([{ PORT: "8123" }, {}]);
+  });
+
   it("prints the stack of a defect only", async () => {
     const end = await run(["list"], new TypeError("x is not a function"));
     expect(end.code).toBe(1);

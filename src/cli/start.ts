@@ -6,9 +6,12 @@
 import { OutpostError } from "../core/errors.ts";
 import { type CommandContext, EXIT } from "./context.ts";
 
-/** Runs the daemon until a signal comes; returns the exit code. */
-export async function runStart(context: CommandContext): Promise<number> {
-  const toolbox = await context.toolbox();
+/** Runs the daemon until a signal comes; returns the exit code. `overrides` are variables that win over the environment. */
+export async function runStart(
+  context: CommandContext,
+  overrides: Readonly<Record<string, string>> = {},
+): Promise<number> {
+  const toolbox = await context.toolbox(overrides);
   try {
     const { config, logger } = toolbox;
     if (config.role !== "agent" && config.brokerToken === undefined && config.broker.universal === undefined) {
