@@ -22,7 +22,7 @@ import { overrideMembers, type UniversalConfig } from "./config/load.ts";
 import { OutpostError } from "./core/errors.ts";
 import { BROKER_PROTOCOL_VERSION } from "./core/version.ts";
 import type { DaemonParts } from "./daemon_parts.ts";
-import { configuredCredentials, encodeCredentials, parseBrokeredCredentials } from "./registries/mod.ts";
+import { configuredCredentials, encodeCredentials, parseBrokeredCredentials, resolveType } from "./registries/mod.ts";
 import type { AppDeps, Arrival } from "./server/deps.ts";
 import { validate } from "./server/validation.ts";
 import type { Metrics } from "./telemetry/metrics.ts";
@@ -74,6 +74,8 @@ export function createBroker(parts: DaemonParts, hooks: BrokerHooks): BrokerClie
       remoteAgents: config.role === "broker",
       encodeCredentials: encodeConnection,
       onSecret: (secret) => parts.redactor.add(secret),
+      // One an hour, for years: those that are long out of use are forgotten.
+      onToken: (token) => parts.redactor.addTransient(token),
       dispatch: async (request, info) => {
         if (!info.internal) return await fetch(request);
         const { name, credentials } = info.connection;
@@ -97,13 +99,13 @@ function arrivalOf({ substituted }: DispatchInfo): Arrival {
   return { internal: true, substitutedFields: substituted.fields };
 }
 
-// The options that both kinds of client have; their type follows from the two callers.
-// deno-lint-ignore explicit-function-return-type
+/** The options that both kinds of client have. */
 function sharedOptions(parts: DaemonParts, { rules, preflight }: BrokerHooks) {
   const { config, clock, logger, fetch, exchange, webSocket, metrics } = parts;
   const { broker } = config;
   return {
     serverUrl: config.brokerServerUrl.href,
+    apiUrl: broker.apiUrl.href,
     protocolVersion: BROKER_PROTOCOL_VERSION,
     ...(rules === undefined ? {} : { rules: rules.rules, ruleSource: rules.source }),
     clock,
@@ -161,6 +163,9 @@ function connectionSource({ config, readFile }: DaemonParts, universal: Universa
 
 /** CR_CREDENTIALS of a connection, in the form that Snyk's client gives them. */
 function encodeConnection(type: string, values: ConnectionValues): string {
+  if (resolveType(type) === undefined) {
+    throw new OutpostError("CONFIG_INVALID", `Cannot use the connection: ${type} is no container registry`);
+  }
   const credentials = configuredCredentials({
     type,
     base: values["CR_BASE"],

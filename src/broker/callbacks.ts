@@ -17,6 +17,7 @@ import { isUuid } from "./handshake.ts";
 import { headersForUpstream, headersFromUpstream } from "./headers.ts";
 import type { AcceptRules } from "./rules.ts";
 import type { BrokerSession } from "./session.ts";
+import { isWebhook, postWebhook, type WebhookApi } from "./webhooks.ts";
 
 /** A request towards Snyk. */
 export interface Callback {
@@ -49,6 +50,8 @@ export interface CallbacksOptions {
   readonly onEvent: BrokerEventSink;
   /** Identified sessions, the preferred one first. */
   readonly sessions: () => readonly BrokerSession[];
+  /** Where webhooks go while no session is open; without it they are refused like every callback. */
+  readonly webhooks?: WebhookApi | undefined;
 }
 
 const BLOCKED = "Request does not match any accept rule, blocking HTTP request";
@@ -91,22 +94,30 @@ export class Callbacks {
 
   async #exchange(callback: Callback, signal: AbortSignal): Promise<CallbackAnswer> {
     signal.throwIfAborted();
-    const { rules, logger, clock } = this.#options;
+    const { rules, logger, clock, webhooks } = this.#options;
     const headers = readHeaders(callback.headers);
+    const requestId = this.#requestId(headers);
     const body = await inflate(callback.body, headers["content-encoding"]);
     const rule = rules().match("public", { method: callback.method, url: callback.url, headers, body });
-    const path = callback.url.split(/[?#]/, 1)[0];
+    const path = callback.url.split(/[?#]/, 1)[0]?.slice(0, LIMITS.errorMessageChars);
     if (rule === undefined) {
       logger.warn("Blocked a callback", { method: callback.method, path, reason: BLOCKED });
-      return jsonAnswer(blockedAnswer(callback.url, BLOCKED));
+      return jsonAnswer(blockedAnswer(callback.url, BLOCKED), requestId);
     }
     const session = this.#options.sessions()[0];
+    if (session === undefined && webhooks !== undefined && isWebhook(callback)) {
+      logger.warn("Sending a webhook to the API: no broker connection is open", { requestId, path });
+      return await postWebhook(
+        webhooks,
+        { ...callback, body, headers: headersForUpstream(headers, requestId) },
+        signal,
+      );
+    }
     if (session === undefined) {
       throw new OutpostError("BROKER_DISCONNECTED", "Cannot send the callback: no broker connection is open", {
         hint: "It reconnects by itself; /healthcheck shows the sockets.",
       });
     }
-    const requestId = this.#requestId(headers);
     const argument = {
       url: callback.url,
       method: callback.method.toUpperCase(),
@@ -139,10 +150,14 @@ function readAnswer(value: unknown, requestId: string): CallbackAnswer {
   return { status, headers: { ...headers, "snyk-request-id": requestId }, body };
 }
 
-function jsonAnswer(answer: ReturnType<typeof blockedAnswer>): CallbackAnswer {
+function jsonAnswer(answer: ReturnType<typeof blockedAnswer>, requestId: string): CallbackAnswer {
   const value = answer.body.kind === "json" ? answer.body.value : {};
   const body = new TextEncoder().encode(JSON.stringify(value));
-  return { status: answer.status, headers: { "content-type": "application/json" }, body };
+  return {
+    status: answer.status,
+    headers: { "content-type": "application/json", "snyk-request-id": requestId },
+    body,
+  };
 }
 
 /** The body without its content coding, never more than LIMITS.brokerRequestBodyBytes of it. */

@@ -146,7 +146,11 @@ class Client implements BrokerClient {
         onChange: () => this.#changed(),
       })
     );
-    this.#callbacks = new Callbacks({ clock, logger, rules, randomId, onEvent, sessions });
+    const { apiUrl } = options;
+    const webhooks = apiUrl === undefined
+      ? undefined
+      : { apiUrl, fetch: options.fetch, clock, maskedToken: mask.masked };
+    this.#callbacks = new Callbacks({ clock, logger, rules, randomId, onEvent, sessions, webhooks });
   }
 
   prepare(_signal: AbortSignal): Promise<void> {

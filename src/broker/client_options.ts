@@ -51,6 +51,8 @@ export interface BrokerClientOptions {
    * `dispatch` are used.
    */
   readonly exchange?: DirectExchange | undefined;
+  /** API_BASE_URL: takes webhooks while no socket is open; without it they are refused then. */
+  readonly apiUrl?: string | undefined;
   /** Asks the agent. */
   readonly dispatch: Dispatch;
   /** Values for `${VAR}`; CR_AGENT_URL without a value means that the agent is this process. */

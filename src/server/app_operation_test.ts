@@ -58,8 +58,9 @@ describe("createApp() in operation", () => {
       expect((await app.ask("/v2/import/result", { env, ...post({}) }, far)).status).toBe(404);
     });
 
-    it("finds no agent routes when this process is the broker client alone", async () => {
-      expect((await app.ask("/list", { env: { OUTPOST_ROLE: "broker" } })).status).toBe(404);
+    it("§6 has no agent routes when this process is the broker client alone: the public rules decide", async () => {
+      expect((await app.ask("/list", { env: { OUTPOST_ROLE: "broker" } })).status).toBe(201);
+      expect(app.face.forwarded.map(({ method, url }) => [method, url])).toEqual([["GET", "/list"]]);
     });
   });
 
@@ -112,7 +113,8 @@ describe("createApp() in operation", () => {
       const env = { BROKER_HEALTHCHECK_PATH: "/my/health", BROKER_SYSTEMCHECK_PATH: "/my/system" };
       expect((await app.ask("/my/health", { env })).status).toBe(200);
       expect((await app.ask("/my/system", { env })).status).toBe(200);
-      expect((await app.ask("/healthcheck", { env })).status).toBe(404);
+      await app.ask("/healthcheck", { env });
+      expect(app.face.forwarded.map(({ url }) => url)).toEqual(["/healthcheck"]);
     });
   });
 
@@ -171,6 +173,22 @@ describe("createApp() in operation", () => {
       const [first] = app.face.forwarded;
       expect(first?.headers).toEqual({ "content-type": "application/json", "x-custom": "kept" });
       expect(new TextDecoder().decode(first?.body)).toBe("{}");
+    });
+
+    it("§6 go with whatever method they have", async () => {
+      for (const method of ["GET", "PUT", "PATCH", "DELETE", "OPTIONS"]) {
+        const init = method === "GET" ? { method } : { method, body: "{}" };
+        expect((await app.ask("/anything?x=1", init)).status).toBe(201);
+      }
+      expect((await app.ask("/anything", { method: "HEAD" })).status).toBe(201);
+      expect(app.face.forwarded.map(({ method, url }) => `${method} ${url}`)).toEqual([
+        "GET /anything?x=1",
+        "PUT /anything?x=1",
+        "PATCH /anything?x=1",
+        "DELETE /anything?x=1",
+        "OPTIONS /anything?x=1",
+        "HEAD /anything",
+      ]);
     });
 
     it("keep their content coding, which the broker client undoes", async () => {

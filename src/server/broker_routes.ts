@@ -34,7 +34,7 @@ export function brokerRoutes(broker: BrokerFace, deps: AppDeps): Hono<AppEnv> {
     const check = await broker.check(c.req.param("id"), c.req.raw.signal);
     return check === undefined ? c.text("Not Found", 404) : c.json(check);
   });
-  app.post("*", (c) => forward(broker, deps, c));
+  app.all("*", (c) => forward(broker, deps, c));
   return app;
 }
 
@@ -55,7 +55,7 @@ export function healthcheck(deps: AppDeps): Response {
   return Response.json(states.length === 1 ? states[0] : states, { status });
 }
 
-/** Anything that is posted here goes to Snyk if the public rules allow it (broker-protocol §6). */
+/** Anything else that comes here, with whatever method, goes to Snyk if the public rules allow it (broker-protocol §6). */
 async function forward(broker: BrokerFace, { clock, config }: AppDeps, c: AppContext): Promise<Response> {
   const url = new URL(c.req.url);
   const limit = { clock, ms: config.broker.requestTimeoutMs, what: "Receiving the request", signal: c.req.raw.signal };
