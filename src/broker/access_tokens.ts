@@ -25,7 +25,7 @@ export interface AccessTokensOptions {
   readonly clock: Clock;
   readonly logger: Logger;
   /** Gets every token before it is used, so that it is kept out of logs. */
-  readonly onSecret: (token: string) => void;
+  readonly onToken: (token: string) => void;
   /** A token could not be had. */
   readonly onFailure: () => void;
 }
@@ -107,7 +107,7 @@ export class AccessTokens implements Authorization {
   }
 
   async #ask(): Promise<string> {
-    const { clock, onSecret, logger } = this.#options;
+    const { clock, onToken, logger } = this.#options;
     const { signal } = this.#life;
     const limit = { clock, ms: LIMITS.brokerApiTimeoutMs, what: "The request for an access token", signal };
     const answer = await withDeadline(limit, (deadline) => this.#request(deadline));
@@ -116,7 +116,7 @@ export class AccessTokens implements Authorization {
     if (typeof token !== "string" || !VISIBLE.test(token) || typeof type !== "string" || !WORD.test(type)) {
       throw new OutpostError("BROKER_REFUSED", "Cannot get an access token: the answer holds none");
     }
-    onSecret(token);
+    onToken(token);
     const lifetimeMs = lifetimeOf(isRecord(answer) ? answer["expires_in"] : undefined);
     // A token that lives shorter than the margin is renewed halfway.
     const renewAt = clock.now() + Math.max(lifetimeMs - LIMITS.brokerTokenMarginMs, lifetimeMs / 2);

@@ -29,7 +29,7 @@ describe("AccessTokens", () => {
         requests.push(request.clone());
         return Promise.resolve(answer(requests.length, request));
       },
-      onSecret: (secret) => secrets.push(secret),
+      onToken: (token) => secrets.push(token),
       onFailure: () => failures++,
     });
     return { tokens, clock, logger, requests, secrets, failures: () => failures };

@@ -102,7 +102,7 @@ interface Parts {
 
 function build(parts: Parts, environment: VariableLookup): RemoteConnection | undefined {
   const { name, id, type, identifier } = parts;
-  if (typeof name !== "string" || name === "" || typeof type !== "string" || type === "") return undefined;
+  if (!isLabel(name) || !isLabel(type)) return undefined;
   if (parts.contexts.length > LIMITS.brokerContexts) throw unreadable(`${name} has too many contexts`);
   const missing = new Set<string>();
   const values = Object.assign({}, ...parts.values.map((one) => readValues(one, environment, missing)));
@@ -122,6 +122,11 @@ function build(parts: Parts, environment: VariableLookup): RemoteConnection | un
     contexts,
     missing: [...missing],
   };
+}
+
+/** Names and types stand in every log line of the connection. */
+function isLabel(value: unknown): value is string {
+  return typeof value === "string" && value !== "" && value.length <= LIMITS.brokerConnectionNameChars;
 }
 
 function readValues(value: unknown, environment: VariableLookup, missing: Set<string>): ConnectionValues {

@@ -57,6 +57,17 @@ describe("readRemoteConnections()", () => {
     expect([...read?.contexts.keys() ?? []]).toEqual(["other"]);
   });
 
+  it("leaves out what has no name or type, or one that is too long for a log", () => {
+    const long = "x".repeat(LIMITS.brokerConnectionNameChars + 1);
+    const data = [
+      apiConnection("", "i"),
+      apiConnection(long, "i"),
+      { attributes: { name: "n", identifier: "i" } },
+      null,
+    ];
+    expect(readRemoteConnections({ data }, environment)).toEqual([]);
+  });
+
   it("takes an identifier of null for one that is not in use, and the last of two with one name", () => {
     const data = [apiConnection("a", "first"), apiConnection("b", null), apiConnection("a", "last")];
     const read = readRemoteConnections({ data }, environment);

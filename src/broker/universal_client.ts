@@ -183,13 +183,13 @@ class UniversalClient implements BrokerClient {
   }
 
   #createRemote(source: RemoteSource): Remote {
-    const { fetch, clock, onSecret, protocolVersion } = this.#options;
+    const { fetch, clock, onToken, protocolVersion } = this.#options;
     const tokens = new AccessTokens({
       ...source,
       fetch,
       clock,
       logger: this.#logger,
-      onSecret,
+      onToken,
       onFailure: () => this.#authorizationFailed("token", 0),
     });
     const api = new DeploymentApi({

@@ -71,6 +71,7 @@ describe("UniversalClient", () => {
       remoteAgents: false,
       encodeCredentials: encodeForTest,
       onSecret: () => {},
+      onToken: () => {},
       dispatch: () => Promise.resolve(new Response()),
       ...options,
     });

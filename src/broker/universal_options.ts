@@ -62,6 +62,8 @@ export interface UniversalClientOptions extends
   readonly environment: VariableLookup;
   /** Whether a brokered request may name this variable. */
   readonly isRequestVariable: (name: string) => boolean;
-  /** Gets every secret that comes from Snyk, before it is used, so that it is kept out of logs. */
+  /** Gets every secret of a connection before it is used, so that it is kept out of logs. */
   readonly onSecret: (secret: string) => void;
+  /** Gets every access token likewise; there is a new one every hour or so. */
+  readonly onToken: (token: string) => void;
 }

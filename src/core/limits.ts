@@ -195,6 +195,8 @@ export const LIMITS = {
   /** Connections of one deployment, and contexts of one of them: two sockets each, and memory by their number. */
   brokerConnections: 100,
   brokerContexts: 1_000,
+  /** Name and type of a connection: both are logged again and again. */
+  brokerConnectionNameChars: 200,
   /** An access token is renewed this long before it expires (the reference's), and taken for this long when it does not say. */
   brokerTokenMarginMs: 60_000,
   brokerTokenLifetimeMs: 10 * 60_000,

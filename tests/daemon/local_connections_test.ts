@@ -33,7 +33,12 @@ describe.skipIf(!peer("snyk-broker").available)("the daemon with connections of 
       CR_PASSWORD: "${FILE_PASSWORD}",
     });
     const file = {
-      CONNECTIONS: { one: connection(one), two: connection(two), broken: { type: "docker-hub", identifier: "x" } },
+      CONNECTIONS: {
+        one: connection(one),
+        two: connection(two),
+        broken: { type: "docker-hub", identifier: "x" },
+        scm: { ...connection("y"), type: "github" },
+      },
     };
     await Deno.writeTextFile(`${cwd}/config.lab.json`, JSON.stringify(file));
     const port = freePort();
@@ -83,6 +88,7 @@ describe.skipIf(!peer("snyk-broker").available)("the daemon with connections of 
     expect(daemon.log()).toContain(
       "broken: Cannot use the connection broken: docker-hub needs CR_USERNAME, CR_PASSWORD",
     );
+    expect(daemon.log()).toContain("scm: Cannot use the connection: github is no container registry");
     expect(daemon.log()).not.toContain("broker-token-validation");
     expect(daemon.log()).not.toContain("from-override");
   });

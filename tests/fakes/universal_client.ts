@@ -68,6 +68,7 @@ export async function startUniversalClient(
     remoteAgents: false,
     encodeCredentials: encodeForTest,
     onSecret: (secret) => secrets.push(secret),
+    onToken: (token) => secrets.push(token),
     dispatch: (request, { connection }) => {
       const headers = Object.fromEntries(request.headers);
       agent.push({ path: new URL(request.url).pathname, headers, connection });
