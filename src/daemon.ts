@@ -39,6 +39,7 @@ class RunningDaemon implements Daemon {
   readonly #app: ReturnType<typeof createApp>;
   #server: Deno.HttpServer<Deno.NetAddr> | undefined;
   #stopping: Promise<void> | undefined;
+  #uncaught: Disposable | undefined;
 
   constructor(parts: DaemonParts, rules: LoadedRules | undefined) {
     this.#parts = parts;
@@ -86,6 +87,7 @@ class RunningDaemon implements Daemon {
       throw error;
     }
     this.#broker?.start();
+    this.#uncaught = this.#parts.onUncaught?.((error) => void this.#crash(error));
     logger.info("Outpost started", {
       version: VERSION,
       role: config.role,
@@ -113,6 +115,7 @@ class RunningDaemon implements Daemon {
       await Promise.race([this.#stopInOrder(), late]);
     } finally {
       await last.cancel();
+      this.#uncaught?.[Symbol.dispose]();
     }
   }
 
@@ -131,6 +134,15 @@ class RunningDaemon implements Daemon {
     } finally {
       await Promise.all([scans.cancel(), rest.cancel()]);
     }
+  }
+
+  /** A defect: nothing can be relied on, so the process ends, but not without a word that hides no secret. */
+  async #crash(error: unknown): Promise<void> {
+    const { logger, clock, exit } = this.#parts;
+    logger.error("Ending because of an exception that nobody caught", { error });
+    this.#broker?.announceCrash(error);
+    await clock.sleep(LIMITS.crashNoticeMs);
+    exit?.(1);
   }
 
   #createApp(): ReturnType<typeof createApp> {

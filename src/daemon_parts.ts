@@ -28,6 +28,10 @@ export interface DaemonParts {
   readonly webSocket: (url: string, options: { readonly headers: Readonly<Record<string, string>> }) => WebSocket;
   /** Value of a variable for `${NAME}`. */
   readonly variable: (name: string) => string | undefined;
+  /** Calls back with the first exception that nobody caught, until it is disposed of. */
+  readonly onUncaught?: ((handle: (error: unknown) => void) => Disposable) | undefined;
+  /** Ends the process. */
+  readonly exit?: ((code: number) => void) | undefined;
   /** Aborts when the process is told to end. */
   readonly signal?: AbortSignal | undefined;
   readonly record: AppDeps["record"];

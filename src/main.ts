@@ -38,6 +38,7 @@ import {
   readDotEnv,
   signalsOfProcess,
   systemClock,
+  uncaughtOfProcess,
   usesProxy,
 } from "./world.ts";
 
@@ -123,6 +124,8 @@ export async function createToolbox(
           }),
         variable,
         signal: world.signal,
+        // Not in the process of somebody else.
+        ...(options.isolated === true ? {} : { onUncaught: uncaughtOfProcess, exit: Deno.exit }),
         record: recorder(config, redactor),
         readFile: world.readTextFile,
         print: (text) => world.stdout.write(text),

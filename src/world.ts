@@ -131,6 +131,21 @@ export function signalsOfProcess(): { readonly signal: AbortSignal } & Disposabl
   };
 }
 
+/** Calls back with the first exception or rejection that nobody caught, instead of ending the process at once. */
+export function uncaughtOfProcess(handle: (error: unknown) => void): Disposable {
+  const stop = new AbortController();
+  const options = { signal: stop.signal };
+  let first = true;
+  const caught = (event: Event, error: unknown): void => {
+    event.preventDefault();
+    if (first) handle(error);
+    first = false;
+  };
+  globalThis.addEventListener("error", (event) => caught(event, event.error), options);
+  globalThis.addEventListener("unhandledrejection", (event) => caught(event, event.reason), options);
+  return { [Symbol.dispose]: () => stop.abort() };
+}
+
 /** The world of this process. */
 export function createWorld(signal: AbortSignal): CommandWorld {
   const color = (Deno.env.get("NO_COLOR") ?? "") === "";

@@ -229,6 +229,10 @@ class Client implements BrokerClient {
     this.#events.announceStop();
   }
 
+  announceCrash(error: unknown): void {
+    this.#events.announceCrash(error);
+  }
+
   close(signal: AbortSignal): Promise<void> {
     return this.#closing ??= this.#close(signal);
   }

@@ -43,12 +43,22 @@ export class ClientEvents {
 
   /** Tells the server, once, that this process is about to end. */
   announceStop(): void {
-    const [session] = this.#sessions();
-    if (session === undefined || this.#announced) return;
+    if (this.#shutdown("clean", {})) this.#sessions()[0]?.emit("terminate", { signal: "SIGTERM" });
+  }
+
+  /** Tells the server, once, that this process ends because of a defect. */
+  announceCrash(error: unknown): void {
+    const code = error instanceof Error && "code" in error ? error.code : undefined;
+    const errorCode = ERRNOS.find((one) => one === code);
+    this.#shutdown("uncaught_exception", errorCode === undefined ? {} : { errorCode });
+  }
+
+  #shutdown(reason: "clean" | "uncaught_exception", fields: Readonly<Record<string, string>>): boolean {
+    if (this.#sessions().length === 0 || this.#announced) return false;
     this.#announced = true;
     const uptimeSeconds = Math.round((this.#clock.now() - this.#startedAt) / 1_000);
-    this.#report({ type: "client-shutdown", reason: "clean", uptimeSeconds });
-    session.emit("terminate", { signal: "SIGTERM" });
+    this.#report({ type: "client-shutdown", reason, uptimeSeconds, ...fields });
+    return true;
   }
 
   #report(event: Readonly<Record<string, unknown>>): void {
@@ -58,3 +68,19 @@ export class ClientEvents {
 
 /** What the server takes for a label. */
 const WORD = /^[\w-]{1,64}$/;
+
+/** Codes that the server takes; others may hold names from outside. */
+const ERRNOS = [
+  "ECONNRESET",
+  "ECONNREFUSED",
+  "ETIMEDOUT",
+  "ENOTFOUND",
+  "EPIPE",
+  "EADDRINUSE",
+  "EACCES",
+  "ENOENT",
+  "EBUSY",
+  "EMFILE",
+  "ENOMEM",
+  "EPROTO",
+] as const;

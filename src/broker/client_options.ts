@@ -149,6 +149,8 @@ export interface BrokerClient extends CallbackTransport {
   reportError(errorCode: ClientErrorCode): void;
   /** Tells the server, once, that this process is about to end (broker-protocol.md §11); requests are still served. */
   announceStop(): void;
+  /** Tells the server, once, that this process ends because of a defect; nothing of the error but a known errno is told. */
+  announceCrash(error: unknown): void;
   /**
    * Stops: new requests are answered 503, new callbacks rejected, present ones finish until the signal aborts, then
    * the sockets are closed. Idempotent.

@@ -168,6 +168,10 @@ class UniversalClient implements BrokerClient {
     client.announceStop();
   }
 
+  announceCrash(error: unknown): void {
+    this.#open()?.announceCrash(error);
+  }
+
   close(signal: AbortSignal): Promise<void> {
     return this.#closing ??= this.#close(signal);
   }

@@ -273,6 +273,8 @@ export const LIMITS = {
   catalogPageSize: 100,
   /** Tags per page: ECR refuses more. */
   tagsPageSize: 1000,
+  /** A password of ECR that is refused sooner after its renewal lacks rights: it is not renewed again. */
+  ecrRenewalMs: 60_000,
   /** HEAD requests at once for the digests of tags. */
   metadataRequests: 4,
   /** Registry clients kept (one per credential hash). */
@@ -284,6 +286,8 @@ export const LIMITS = {
   /** The whole demo on a slow machine; it takes seconds. */
   demoMs: 120_000,
 
+  /** Time for the last messages to leave when a defect ends the process. */
+  crashNoticeMs: 200,
   /** SIGTERM to exit: below Kubernetes' 30 s. */
   shutdownMs: 25_000,
   /** Part of it in which a running scan may finish; the rest is for callbacks, answers and sockets. */
