@@ -4,8 +4,10 @@
  * @module
  */
 import { toOutpostError } from "../core/errors.ts";
-import type { AppAnalysis, AppInput, AppResult, ScanFact, WantedFiles } from "../core/ports.ts";
+import { LIMITS } from "../core/limits.ts";
+import type { AppAnalysis, AppInput, AppResult, FilePattern, ScanFact, WantedFiles } from "../core/ports.ts";
 import type { AnalysisOptions, Problem } from "../core/types.ts";
+import { soughtGlobs } from "../lib/glob.ts";
 import type { AppAnalyzer } from "./app_analyzer.ts";
 import { JAVA } from "./java.ts";
 import { ANALYZERS_VERSION, fnv1a, WANTED } from "./mod.ts";
@@ -18,7 +20,7 @@ export const APP_ANALYZERS: readonly AppAnalyzer[] = [
 /** Files that extraction must keep, and what must read others while they stream by. */
 export function wantedFiles(options: AnalysisOptions = {}): WantedFiles {
   const analyzers = enabled(APP_ANALYZERS, options);
-  const patterns = analyzers.flatMap((analyzer) => analyzer.patterns ?? []);
+  const patterns = [...analyzers.flatMap((analyzer) => analyzer.patterns ?? []), ...soughtFiles(options)];
   const extractors = analyzers.flatMap((analyzer) => analyzer.extractors?.(options) ?? []);
   const texts = extractors.map(({ name, version, pattern, magic }) => [name, version, pattern, [...magic ?? []]]);
   return {
@@ -26,6 +28,12 @@ export function wantedFiles(options: AnalysisOptions = {}): WantedFiles {
     extractors,
     version: `${ANALYZERS_VERSION}+apps-${fnv1a(JSON.stringify([patterns, texts]))}`,
   };
+}
+
+/** Files that are reported with their contents because somebody asked for them (results/manifest_files.ts). */
+function soughtFiles(options: AnalysisOptions): FilePattern[] {
+  const { include, exclude } = soughtGlobs(options);
+  return include.length === 0 ? [] : [{ globs: include, notGlobs: exclude, maxBytes: LIMITS.smallFileBytes }];
 }
 
 /** Input of {@link analyzeApplications}: what analyzers get, but for `report`. */

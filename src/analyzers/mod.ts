@@ -46,13 +46,13 @@ const NO_PACKAGES: OsPackages = { type: "linux", database: "", packages: [] };
 
 /**
  * Detects the operating system and reads its packages. Databases behind the first that has packages are not read.
- * Pure: the same view gives the same result.
+ * Pure: the same view gives the same result. `baseImage` is that of the Dockerfile, when there is one.
  *
  * @throws {OutpostError} ANALYSIS_FAILED when release files exist and none can be parsed, or when dpkg's status file is
  * broken in a way that leaves no package certain.
  */
-export function analyzeOs(view: ImageView): OsAnalysis {
-  const release = detectOsRelease(view, CHISEL_MANIFEST);
+export function analyzeOs(view: ImageView, baseImage?: string): OsAnalysis {
+  const release = detectOsRelease(view, { chiselManifest: CHISEL_MANIFEST, baseImage });
   const problems: Problem[] = [];
   const input: AnalyzerInput = { view, release, report: (problem) => problems.push(problem) };
   for (const analyzer of ANALYZERS) {

@@ -27,12 +27,21 @@ export const OS_RELEASE_PATTERNS: readonly FilePattern[] = [
   { paths: FILES.map((file) => file.path), maxBytes: LIMITS.smallFileBytes },
 ];
 
+/** What tells something of an image without release files. */
+export interface ReleaseHints {
+  /** Path of Chisel's manifest. */
+  readonly chiselManifest: string;
+  /** Base image of the Dockerfile. */
+  readonly baseImage?: string | undefined;
+}
+
 /**
- * Detects the operating system; `chisel`/`0.0` when only a Chisel manifest is there, `unknown`/`0.0` when nothing is.
+ * Detects the operating system; without any release file it is `chisel`/`0.0` when a Chisel manifest is there,
+ * `scratch`/`0.0` when the Dockerfile says so, else `unknown`/`0.0`.
  *
  * @throws {OutpostError} ANALYSIS_FAILED when a release file exists and none can be parsed.
  */
-export function detectOsRelease(view: ImageView, chiselManifest: string): OsRelease {
+export function detectOsRelease(view: ImageView, { chiselManifest, baseImage }: ReleaseHints): OsRelease {
   const present: string[] = [];
   for (const { path, parse } of FILES) {
     const content = view.file(path)?.content;
@@ -48,7 +57,7 @@ export function detectOsRelease(view: ImageView, chiselManifest: string): OsRele
       { hint: "Add ID= and VERSION_ID= to /etc/os-release in the image" },
     );
   }
-  const name = view.file(chiselManifest) === undefined ? "unknown" : "chisel";
+  const name = view.file(chiselManifest) !== undefined ? "chisel" : baseImage === "scratch" ? baseImage : "unknown";
   return { name, version: "0.0", prettyName: "" };
 }
 

@@ -5,11 +5,20 @@ import { detectOsRelease } from "./os_release.ts";
 const CHISEL = "var/lib/chisel/manifest.wall";
 
 function detect(files: Record<string, string>, links: Record<string, string> = {}): string {
-  const { name, version, prettyName } = detectOsRelease(viewOf(files, links), CHISEL);
+  const { name, version, prettyName } = detectOsRelease(viewOf(files, links), { chiselManifest: CHISEL });
   return [name, version, prettyName].join("|");
 }
 
 describe("detectOsRelease()", () => {
+  it("names scratch by the Dockerfile, when nothing in the image says anything", () => {
+    const name = (files: Record<string, string>, baseImage: string): string =>
+      detectOsRelease(viewOf(files), { chiselManifest: CHISEL, baseImage }).name;
+    expect(name({}, "scratch")).toBe("scratch");
+    expect(name({}, "debian:12")).toBe("unknown");
+    expect(name({ [CHISEL]: "x" }, "scratch")).toBe("chisel");
+    expect(name({ "etc/os-release": "ID=debian\n" }, "scratch")).toBe("debian");
+  });
+
   const rows: readonly [string, string, string][] = [
     ["etc/os-release", 'PRETTY_NAME="Debian 12"\nID=debian\nVERSION_ID="12"\n', "debian|12|Debian 12"],
     ["etc/os-release", "NAME=x\r\nID=alpine\r\nVERSION_ID=3.20.1\r\n", "alpine|3.20.1|"],

@@ -87,6 +87,11 @@ function describe(context: CommandContext, done: (code: number) => void): Comman
       new Option("--shaded-jars-depth <levels>", "old name of --nested-jars-depth").argParser(levels).hideHelp(),
     )
     .option("--include-system-jars", "also jars below /usr/lib")
+    .option("--file <dockerfile>", "the Dockerfile that the image was built from")
+    .option("--exclude-base-image-vulns", "only packages that instructions of the Dockerfile or history installed")
+    .option("--find-files <globs...>", "also the contents of files whose absolute path matches")
+    .option("--ignore-files <globs...>", "not the contents of files whose absolute path matches")
+    .option("--target-reference <text>", "distinguishes versions of one project at Snyk")
     .option("--layer-attribution", "also which layer brought each package")
     .option("--collect-application-files", "also the paths of applications' source files")
     .option("--quiet", "no progress on stderr", false)
@@ -126,6 +131,11 @@ interface ScanFlags {
   readonly includeSystemJars?: true;
   readonly collectApplicationFiles?: true;
   readonly layerAttribution?: true;
+  readonly file?: string;
+  readonly excludeBaseImageVulns?: true;
+  readonly findFiles?: readonly string[];
+  readonly ignoreFiles?: readonly string[];
+  readonly targetReference?: string;
 }
 
 /** A number of levels on the command line. */
@@ -134,10 +144,11 @@ function levels(text: string): number {
   throw new InvalidArgumentError("It has to be a whole number, 0 or more.");
 }
 
-/** What is looked at, by the flags. */
-function analysisOf(flags: ScanFlags): AnalysisOptions {
-  const { excludeAppVulns, excludeNodeModules, includeSystemJars, collectApplicationFiles, layerAttribution } = flags;
-  const nestedJarsDepth = flags.nestedJarsDepth ?? flags.shadedJarsDepth;
+/** What is looked at, by the flags. `dockerfile` is the text of `--file`. */
+function analysisOf(flags: ScanFlags, dockerfile: string | undefined): AnalysisOptions {
+  const { excludeAppVulns, excludeNodeModules, includeSystemJars, collectApplicationFiles } = flags;
+  const { layerAttribution, excludeBaseImageVulns, targetReference, findFiles, ignoreFiles, shadedJarsDepth } = flags;
+  const nestedJarsDepth = flags.nestedJarsDepth ?? shadedJarsDepth;
   if (nestedJarsDepth !== undefined && excludeAppVulns === true) {
     throw new OutpostError("USAGE", "Cannot scan: --nested-jars-depth has no meaning with --exclude-app-vulns");
   }
@@ -148,21 +159,34 @@ function analysisOf(flags: ScanFlags): AnalysisOptions {
     includeSystemJars,
     collectApplicationFiles,
     layerAttribution,
+    excludeBaseImageVulns,
+    targetReference,
+    dockerfile,
+    globsToFind: findFiles && { include: findFiles, exclude: ignoreFiles ?? [] },
+    parameterWarnings: shadedJarsDepth === undefined ? [] : [SHADED_JARS_WARNING],
   };
 }
 
+/** The plugin's own sentence. */
+const SHADED_JARS_WARNING = "--shaded-jars-depth is deprecated, use --nested-jars-depth instead";
+
+async function readOption({ world }: CommandContext, option: string, path: string): Promise<string> {
+  return await world.readTextFile(path).catch((cause: unknown) => {
+    throw new OutpostError("USAGE", `Cannot read the file of ${option}: ${path} cannot be read`, {
+      hint: `Give ${option} a file that this user may read.`,
+      cause,
+    });
+  });
+}
+
 async function scan(context: CommandContext, source: string, flags: ScanFlags): Promise<number> {
-  const { passwordFile } = flags;
-  const options = { ...flags, analysis: analysisOf(flags) };
+  const { passwordFile, file } = flags;
+  const dockerfile = file === undefined ? undefined : await readOption(context, "--file", file);
+  const options = { ...flags, analysis: analysisOf(flags, dockerfile) };
   if ((passwordFile === undefined) !== (options.username === undefined)) {
     throw new OutpostError("USAGE", "Cannot log in: --username and --password-file go together");
   }
   if (passwordFile === undefined) return await runScan(context, source, options);
-  const password = await context.world.readTextFile(passwordFile).catch((cause: unknown) => {
-    throw new OutpostError("USAGE", `Cannot read the password: ${passwordFile} cannot be read`, {
-      hint: "Give --password-file a file that this user may read.",
-      cause,
-    });
-  });
+  const password = await readOption(context, "--password-file", passwordFile);
   return await runScan(context, source, { ...options, password: new Secret(password.replace(/\r?\n$/, "")) });
 }

@@ -7,6 +7,7 @@ import type { Digest } from "./digest.ts";
 import type {
   AnalysisOptions,
   AttestationStatement,
+  DockerfileAnalysis,
   ExtractedFile,
   ImageConfig,
   ImageDigests,
@@ -192,6 +193,10 @@ export interface FilePattern {
   readonly extensions?: readonly string[];
   /** Ends of paths, whatever stands before them: `node` is in `bin/node` and in `addon.node`. */
   readonly suffixes?: readonly string[];
+  /** Glob patterns of absolute paths (lib/glob.ts). */
+  readonly globs?: readonly string[];
+  /** None of all these where one of these glob patterns matches. */
+  readonly notGlobs?: readonly string[];
   /** None of all these where the directory, written `/a/b`, begins with one of these texts: `/etc` leaves out `/etcd` too. */
   readonly notFrom?: readonly string[];
   /** None where the directory, written `/a/b`, contains one of these texts. */
@@ -339,6 +344,9 @@ export interface ScanInput {
   readonly apps?: AppAnalysis | undefined;
   /** Absent when it was not asked for. */
   readonly attribution?: LayerAttribution | undefined;
+  /** Absent when no Dockerfile was given. */
+  readonly dockerfile?: DockerfileAnalysis | undefined;
+  readonly options?: AnalysisOptions | undefined;
   readonly attestations: readonly AttestationStatement[];
 }
 

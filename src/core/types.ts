@@ -201,6 +201,35 @@ export interface AnalysisOptions {
   readonly collectApplicationFiles?: boolean | undefined;
   /** Also which layer brought each package. */
   readonly layerAttribution?: boolean | undefined;
+  /** Also the contents of files whose absolute path matches a glob pattern. */
+  readonly globsToFind?: { readonly include: readonly string[]; readonly exclude?: readonly string[] } | undefined;
+  /** Only packages that an instruction of the Dockerfile or of the user's own part of the history installed. */
+  readonly excludeBaseImageVulns?: boolean | undefined;
+  /** Text of the Dockerfile that the image was built from. */
+  readonly dockerfile?: string | undefined;
+  /** Copied into every result: distinguishes versions of one project at Snyk. */
+  readonly targetReference?: string | undefined;
+  /** What is wrong with the options themselves, for people; the pluginWarnings fact has it. */
+  readonly parameterWarnings?: readonly string[] | undefined;
+}
+
+/** The instruction that installed a package. */
+export interface PackageInstruction {
+  /** The whole instruction, without BuildKit's mark. */
+  readonly instruction: string;
+  /** The install command in it. */
+  readonly installCommand: string;
+}
+
+/** Data of the dockerfileAnalysis fact. */
+export interface DockerfileAnalysis {
+  /** Image of the last stage, its aliases and variables resolved. */
+  readonly baseImage?: string;
+  /** By the name in the install command; source names of what came along are added when packages are attributed. */
+  readonly dockerfilePackages: Record<string, PackageInstruction>;
+  /** By layer ID: base64 of the instruction. */
+  readonly dockerfileLayers: Readonly<Record<string, { readonly instruction: string }>>;
+  readonly error?: { readonly code: "BASE_IMAGE_NAME_NOT_FOUND" | "BASE_IMAGE_NON_RESOLVABLE" };
 }
 
 /** Operating system of an image, as Snyk names it: `debian`/`12`, `alpine`/`3.20.1`, `unknown`/`0.0`. */

@@ -8,6 +8,7 @@ import { analyzeOs } from "../analyzers/mod.ts";
 import { OutpostError, toOutpostError } from "../core/errors.ts";
 import { LIMITS } from "../core/limits.ts";
 import type {
+  AppAnalysis,
   Clock,
   FilePattern,
   ImageHandle,
@@ -17,7 +18,14 @@ import type {
   ScanEvent,
   ScanReport,
 } from "../core/ports.ts";
-import type { AnalysisOptions, LayerFacts, OsAnalysis, Problem } from "../core/types.ts";
+import type {
+  AnalysisOptions,
+  DockerfileAnalysis,
+  LayerAttribution,
+  LayerFacts,
+  OsAnalysis,
+  Problem,
+} from "../core/types.ts";
 import { withDeadline } from "../lib/deadline.ts";
 import { buildScanResults } from "../results/mod.ts";
 import { attributeLayers } from "./attribute_layers.ts";
@@ -61,7 +69,9 @@ async function scan(options: ScanImageOptions): Promise<ScanReport> {
   const { image, imageName, imageNameIsFile = false, analysis = {}, signal, onEvent } = options;
   const bytes = checkSize(options);
   onEvent?.({ kind: "resolved", imageName, layers: image.layers.length, bytes });
-  const { layers, view, os, also } = await readImage(options);
+  const dockerfile = await readDockerfile(analysis);
+  const read = await readImage(options, dockerfile?.baseImage);
+  const { layers, view, os } = read;
   const apps = await analyzeApplications({ view, os, imageName, options: analysis, signal });
   const problems: Problem[] = [image, ...layers, os, apps].flatMap((part) => part.problems);
   const attestations = await image.attestations(signal).catch((error: unknown) => {
@@ -70,18 +80,11 @@ async function scan(options: ScanImageOptions): Promise<ScanReport> {
     problems.push({ code, subject: "attestations", message });
     return [];
   });
-  const { registryHost, engine } = options;
-  const attribution = analysis.layerAttribution !== true ? undefined : attributeLayers({
-    layers,
-    history: image.config.history,
-    assemble: (some) => engine.assemble(some, also),
-    view,
-    extractors: wantedFiles(analysis).extractors.map((extractor) => extractor.name),
-    os,
-    apps,
-  });
-  const input = { imageName, imageNameIsFile, registryHost, image, layers, view, os, apps, attribution, attestations };
-  const scanResults = buildScanResults(input, (problem) => problems.push(problem));
+  const { registryHost } = options;
+  const attribution = analysis.layerAttribution === true ? attribute(options, read, apps) : undefined;
+  const named = { imageName, imageNameIsFile, registryHost, image };
+  const found = { layers, view, os, apps, attribution, dockerfile, attestations };
+  const scanResults = buildScanResults({ ...named, ...found, options: analysis }, (problem) => problems.push(problem));
   const all = unique([...problems, ...view.problems]);
   onEvent?.({ kind: "analyzed", packages: os.packages.packages.length, problems: all.length });
   return {
@@ -96,6 +99,27 @@ async function scan(options: ScanImageOptions): Promise<ScanReport> {
   };
 }
 
+/** The parser is loaded only for somebody who gives a Dockerfile. */
+async function readDockerfile({ dockerfile }: AnalysisOptions): Promise<DockerfileAnalysis | undefined> {
+  if (dockerfile === undefined) return undefined;
+  const { analyzeDockerfile } = await import("../results/dockerfile.ts");
+  return analyzeDockerfile(dockerfile);
+}
+
+function attribute(options: ScanImageOptions, read: ReadImage, apps: AppAnalysis): LayerAttribution {
+  const { engine, image, analysis } = options;
+  const { layers, view, os, also } = read;
+  return attributeLayers({
+    layers,
+    history: image.config.history,
+    assemble: (some) => engine.assemble(some, also),
+    view,
+    extractors: wantedFiles(analysis).extractors.map((extractor) => extractor.name),
+    os,
+    apps,
+  });
+}
+
 interface ReadImage {
   readonly layers: readonly LayerFacts[];
   readonly view: ImageView;
@@ -108,16 +132,16 @@ interface ReadImage {
  * Reads the layers; a second time when a package database turns out to be a link to a file that nobody knew to keep.
  * That is rare, and it costs time instead of memory for every file that a link might lead to.
  */
-async function readImage(options: ScanImageOptions): Promise<ReadImage> {
+async function readImage(options: ScanImageOptions, baseImage: string | undefined): Promise<ReadImage> {
   const { engine } = options;
   const layers = await extractAll(options);
   const view = engine.assemble(layers);
-  const os = analyzeOs(view);
+  const os = analyzeOs(view, baseImage);
   const also = view.linkedPaths();
   if (also === undefined) return { layers, view, os };
   const again = await extractAll({ ...options, onEvent: undefined }, also);
   const whole = engine.assemble(again, also);
-  return { layers: again, view: whole, os: analyzeOs(whole), also };
+  return { layers: again, view: whole, os: analyzeOs(whole, baseImage), also };
 }
 
 function checkSize({ image, maxImageBytes, imageName }: ScanImageOptions): number | undefined {

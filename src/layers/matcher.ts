@@ -4,6 +4,7 @@
  * @module
  */
 import type { FileExtractor, FilePattern } from "../core/ports.ts";
+import { compileGlob } from "../lib/glob.ts";
 
 /** Largest size at which the file at the path is read; 0 when nobody wants it. The path is clean. */
 export type PathMatcher = (path: string) => number;
@@ -62,8 +63,8 @@ export function compileExtractors(extractors: readonly FileExtractor[]): Extract
 }
 
 /** Whether maps can answer for the pattern. */
-function isPlain({ extensions, suffixes, notFrom, notWithin }: FilePattern): boolean {
-  return [extensions, suffixes, notFrom, notWithin].every((list) => list === undefined || list.length === 0);
+function isPlain({ extensions, suffixes, globs, notFrom, notWithin }: FilePattern): boolean {
+  return [extensions, suffixes, globs, notFrom, notWithin].every((list) => list === undefined || list.length === 0);
 }
 
 function compilePattern(pattern: FilePattern): (path: string) => boolean {
@@ -71,11 +72,15 @@ function compilePattern(pattern: FilePattern): (path: string) => boolean {
   const paths = new Set(pattern.paths);
   const names = new Set(pattern.names);
   const extensions = new Set(pattern.extensions);
+  const globs = (pattern.globs ?? []).map(compileGlob);
+  const notGlobs = (pattern.notGlobs ?? []).map(compileGlob);
   return function test(path: string): boolean {
     const slash = path.lastIndexOf("/");
     const name = slash < 0 ? path : path.slice(slash + 1);
     const named = names.has(name) || (extensions.size > 0 && extensions.has(extensionOf(name))) || paths.has(path) ||
-      suffixes.some((suffix) => path.endsWith(suffix)) || directories.some((directory) => path.startsWith(directory));
+      suffixes.some((suffix) => path.endsWith(suffix)) || directories.some((directory) => path.startsWith(directory)) ||
+      globs.some((matches) => matches(`/${path}`));
+    if (named && notGlobs.some((matches) => matches(`/${path}`))) return false;
     if (!named || notFrom.length + notWithin.length === 0) return named;
     const directory = slash < 0 ? "/" : `/${path.slice(0, slash)}`;
     return !notFrom.some((start) => directory.startsWith(start)) && !notWithin.some((text) => directory.includes(text));

@@ -65,6 +65,11 @@ describe("compilePatterns() and compileExtractors() with ends of names and excep
     [{ extensions: [".jar"] }, ["a.jar", "d/a.b.jar"], ["jar", "d.jar/a", ".jar", "a.JAR"]],
     [{ extensions: [""] }, ["a", "d.x/.bashrc"], ["a.b", "a."]],
     [{ suffixes: ["node"] }, ["bin/node", "a.node", "node"], ["node/a", "nodes"]],
+    [{ globs: ["**/*.lock", "/top"], notGlobs: ["**/node_modules/**"] }, ["a.lock", "x/y/b.lock", "top"], [
+      "x/top",
+      "node_modules/c.lock",
+      "x/.hidden/d.lock",
+    ]],
     [{ names: ["n"], notWithin: ["/usr/lib"] }, ["n", "usr/share/n"], [
       "usr/lib/n",
       "usr/libexec/n",

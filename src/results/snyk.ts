@@ -5,15 +5,22 @@
  */
 import type { AppResult, ScanFact, ScanInput, ScanReport, ScanResult } from "../core/ports.ts";
 import { buildDepGraph } from "./dep_graph.ts";
-import { buildDepTree } from "./dep_tree.ts";
+import { buildDepTree, type TreeNodes } from "./dep_tree.ts";
 import { configFacts, fact } from "./facts.ts";
-import type { Problem } from "../core/types.ts";
+import type { DockerfileAnalysis, Problem } from "../core/types.ts";
 import type { ResultFormat } from "./format.ts";
 import { imageNames, ociDistributionMetadata, rootPackage } from "./image_names.ts";
 import { labelLayers } from "./layer_labels.ts";
+import { manifestFiles } from "./manifest_files.ts";
 import { provenanceMetadata } from "./provenance.ts";
 import { truncateFacts } from "./truncate.ts";
-import { attributePackages, userInstructions } from "./user_instructions.ts";
+import {
+  attributePackages,
+  excludeBaseImage,
+  labelPackages,
+  type UserInstructions,
+  userInstructions,
+} from "./user_instructions.ts";
 
 /**
  * Value of the pluginVersion fact: the version of snyk-docker-plugin whose results these are equal to. Snyk's side
@@ -22,26 +29,18 @@ import { attributePackages, userInstructions } from "./user_instructions.ts";
 export const PLUGIN_VERSION = "9.20.2";
 
 /**
- * Builds the ScanResults of an image: the operating system's comes first, whatever was found, then the applications'. `report` is told what is
- * not as it should be in them.
+ * Builds the ScanResults of an image: the operating system's comes first, whatever was found, then the applications'.
+ * `report` is told what is not as it should be in them.
  *
  * @throws {OutpostError} REFERENCE_INVALID if `imageName` is given as a name but is not an image reference.
  */
 export function buildScanResults(input: ScanInput, report: (problem: Problem) => void = () => {}): ScanResult[] {
-  const { image, os } = input;
+  const { image, os, options = {} } = input;
   const { config } = image;
   const platform = config.os && config.architecture ? `${config.os}/${config.architecture}` : undefined;
   const type = os.packages.packages.length > 0 ? os.packages.type : "linux";
   const root = rootPackage(input.imageName);
-  const tree = buildDepTree(os.packages.packages, () =>
-    report({
-      code: "LIMIT_EXCEEDED",
-      subject: os.packages.database,
-      message: `The dependency graph has too many paths to count: all packages are in it, but some may stand elsewhere`,
-    }));
-  const instructions = userInstructions(config.history ?? []);
-  attributePackages(tree, instructions.dockerfilePackages);
-  if (input.attribution !== undefined) labelLayers(tree, os.packages.packages, input.attribution);
+  const { tree, instructions, dockerfile } = packageTree(input, report);
   const depGraph = buildDepGraph({
     root,
     pkgManager: type,
@@ -51,13 +50,16 @@ export function buildScanResults(input: ScanInput, report: (problem: Problem) =>
   const layers = image.layers.map((layer) => layer.name);
   const provenance = provenanceMetadata(input.attestations);
   const names = nameFacts(input);
+  const found = manifestFiles(input.view, options);
   const facts: ScanFact[] = [
     { type: "depGraph", data: depGraph },
     ...input.apps?.imageFacts ?? [],
+    ...fact("dockerfileAnalysis", dockerfile),
     ...fact("imageId", image.configDigest),
     ...fact("imageLayers", layers, layers.length),
     ...configFacts(config),
     ...fact("imageOsReleasePrettyName", os.release.prettyName),
+    ...fact("imageManifestFiles", found, found.length),
     ...fact("autoDetectedUserInstructions", instructions, Object.keys(instructions.dockerfilePackages).length),
     ...names,
     ...fact("provenanceMetadata", provenance, provenance.length),
@@ -65,17 +67,58 @@ export function buildScanResults(input: ScanInput, report: (problem: Problem) =>
     { type: "pluginVersion", data: PLUGIN_VERSION },
     ...warnings(input),
   ];
-  return [{
+  const system: ScanResult = {
     facts: truncateFacts(facts),
     target: { image: root.name },
     identity: { type, ...(platform === undefined ? {} : { args: { platform } }) },
-  }, ...applications(input.apps?.results ?? [], root.name, [...fact("imageId", image.configDigest), ...names])];
+  };
+  const apps = applications(input.apps?.results ?? [], root.name, [...fact("imageId", image.configDigest), ...names]);
+  const { targetReference } = options;
+  return targetReference ? [system, ...apps].map((result) => ({ ...result, targetReference })) : [system, ...apps];
+}
+
+interface PackageTree {
+  readonly tree: TreeNodes;
+  /** Of the image's own history. */
+  readonly instructions: UserInstructions;
+  readonly dockerfile: DockerfileAnalysis | undefined;
+}
+
+/** The packages of the operating system as a tree, labelled by the instructions and layers that brought them. */
+function packageTree(input: ScanInput, report: (problem: Problem) => void): PackageTree {
+  const { image, os, options, attribution } = input;
+  const tree = buildDepTree(os.packages.packages, () =>
+    report({
+      code: "LIMIT_EXCEEDED",
+      subject: os.packages.database,
+      message: `The dependency graph has too many paths to count: all packages are in it, but some may stand elsewhere`,
+    }));
+  const dockerfile = input.dockerfile && withOwnPackages(input.dockerfile);
+  if (dockerfile !== undefined) attributePackages(tree, dockerfile.dockerfilePackages);
+  const instructions = userInstructions(image.config.history ?? []);
+  attributePackages(tree, instructions.dockerfilePackages);
+  const { dockerfilePackages } = dockerfile ?? instructions;
+  if (options?.excludeBaseImageVulns === true) excludeBaseImage(tree, dockerfilePackages);
+  labelPackages(tree, dockerfilePackages);
+  if (attribution !== undefined) labelLayers(tree, os.packages.packages, attribution);
+  return { tree, instructions, dockerfile };
+}
+
+/** A copy whose packages can be added to. */
+function withOwnPackages(dockerfile: DockerfileAnalysis): DockerfileAnalysis {
+  const dockerfilePackages = Object.assign(Object.create(null), dockerfile.dockerfilePackages);
+  return { ...dockerfile, dockerfilePackages };
 }
 
 /** The pluginWarnings fact, but for what truncate.ts adds to it. */
-function warnings({ attribution }: ScanInput): readonly ScanFact[] {
-  const layerAttribution = attribution?.warnings ?? [];
-  return fact("pluginWarnings", { layerAttribution }, layerAttribution.length);
+function warnings({ attribution, options }: ScanInput): readonly ScanFact[] {
+  const { parameterWarnings = [] } = options ?? {};
+  const { warnings: layerAttribution = [] } = attribution ?? {};
+  const data = {
+    ...(parameterWarnings.length > 0 && { parameterChecks: parameterWarnings }),
+    ...(layerAttribution.length > 0 && { layerAttribution }),
+  };
+  return fact("pluginWarnings", data, Object.keys(data).length);
 }
 
 /** One ScanResult for each application; `shared` are the facts that all of them have. */

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import type { ImageHandle, ImageView, ScanInput, ScanReport } from "../core/ports.ts";
-import type { OsPackage } from "../core/types.ts";
+import type { ImageFile, OsPackage } from "../core/types.ts";
 import type { DepGraphJson } from "./dep_graph.ts";
 import { buildScanResults, PLUGIN_VERSION, snyk } from "./snyk.ts";
 
@@ -221,6 +221,75 @@ describe("buildScanResults()", () => {
       },
     });
     expect(last({ attribution: { ...attribution, warnings: [] } })).toMatchObject({ type: "pluginVersion" });
+  });
+
+  it("reports a Dockerfile: its packages decide, the image's own history is only reported", () => {
+    const dockerfile = {
+      baseImage: "debian:12",
+      dockerfilePackages: { curl: { instruction: "RUN apt install curl", installCommand: "apt install curl" } },
+      dockerfileLayers: {},
+    };
+    const [result] = buildScanResults(input({ dockerfile }));
+    expect(result?.facts.map((fact) => fact.type).slice(0, 3)).toEqual(["depGraph", "dockerfileAnalysis", "imageId"]);
+    const instruction = { instruction: "RUN apt install curl", installCommand: "apt install curl" };
+    const dockerfilePackages = { curl: instruction, glibc: instruction };
+    expect(result?.facts[1]?.data).toEqual({ ...dockerfile, dockerfilePackages });
+    expect(dockerfile.dockerfilePackages).not.toHaveProperty("glibc");
+    const graph = result?.facts[0]?.data as DepGraphJson;
+    const dockerLayerId = "UlVOIGFwdCBpbnN0YWxsIGN1cmw=";
+    expect(graph.graph.nodes.slice(1).every((node) => node.info?.labels["dockerLayerId"] === dockerLayerId)).toBe(true);
+  });
+
+  it("leaves packages of the base image out when that was asked for", () => {
+    const packages = [CURL, LIBC, { ...LIBC, name: "other", source: "other" }];
+    const names = (options: ScanInput["options"]): string[] =>
+      (buildScanResults(input({ options }, packages))[0]?.facts[0]?.data as DepGraphJson).pkgs.slice(1).map((pkg) =>
+        pkg.id
+      );
+    expect(names({})).toContain("other/other@2");
+    expect(names({ excludeBaseImageVulns: true })).toEqual(["glibc/libc@2", "curl@8"]);
+  });
+
+  it("copies the target reference into every result, and says what is wrong with options", () => {
+    const apps = {
+      results: [{ type: "npm", targetFile: "/p", facts: [], evidence: [] }],
+      imageFacts: [],
+      problems: [],
+    };
+    const options = { targetReference: "main", parameterWarnings: ["old option"] };
+    const results = buildScanResults(input({ apps, options }));
+    expect(results.map((result) => result.targetReference)).toEqual(["main", "main"]);
+    expect(results[0]?.facts.at(-1)).toEqual({ type: "pluginWarnings", data: { parameterChecks: ["old option"] } });
+    expect(buildScanResults(input({ apps }))[0]).not.toHaveProperty("targetReference");
+  });
+
+  it("reports the files that were asked for, newest layer first", () => {
+    const file = (path: string, content: string, layer: number, position: number): ImageFile => ({
+      path,
+      content: new TextEncoder().encode(content),
+      mode: 0o644,
+      layer,
+      position,
+    });
+    const files = [
+      file("a/Gemfile.lock", "one", 0, 2),
+      file("a/composer.lock", "no", 0, 1),
+      file("b/Gemfile.lock", "", 1, 1),
+      file("c/Gemfile.lock", "two", 1, 3),
+      file("node_modules/x/Gemfile.lock", "no", 1, 2),
+      file("top.lock", "three", 1, 0),
+    ];
+    const globsToFind = {
+      include: ["**/Gemfile.lock", "/*.lock", "**/composer.lock"],
+      exclude: ["**/node_modules/**"],
+    };
+    const scan = input({ view: { ...VIEW, files: () => files }, options: { globsToFind } });
+    expect(buildScanResults(scan)[0]?.facts.find((fact) => fact.type === "imageManifestFiles")?.data).toEqual([
+      { name: "top.lock", path: "/", contents: "dGhyZWU=" },
+      { name: "Gemfile.lock", path: "/c", contents: "dHdv" },
+      { name: "Gemfile.lock", path: "/a", contents: "b25l" },
+    ]);
+    expect(factTypes({ ...scan, options: {} })).not.toContain("imageManifestFiles");
   });
 });
 

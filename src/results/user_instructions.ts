@@ -4,28 +4,15 @@
  * @module
  */
 import { Buffer } from "node:buffer";
-import type { HistoryEntry } from "../core/types.ts";
+import type { DockerfileAnalysis, HistoryEntry, PackageInstruction } from "../core/types.ts";
 import type { TreeNode, TreeNodes } from "./dep_tree.ts";
 import { sourceOf } from "./package_index.ts";
 
 /** History entries this close to the last one belong to the user's build; older ones to the base image. */
 const SAME_BUILD_MS = 5 * 60 * 60 * 1000;
 
-/** The instruction that installed a package. */
-export interface PackageInstruction {
-  /** The whole instruction, as in the history, without BuildKit's mark. */
-  readonly instruction: string;
-  /** The install command in it. */
-  readonly installCommand: string;
-}
-
 /** Data of the autoDetectedUserInstructions fact. */
-export interface UserInstructions {
-  /** By layer ID: base64 of the instruction. */
-  readonly dockerfileLayers: Readonly<Record<string, { readonly instruction: string }>>;
-  /** By the name in the install command; {@link attributePackages} adds source names of what came along. */
-  readonly dockerfilePackages: Record<string, PackageInstruction>;
-}
+export type UserInstructions = Pick<DockerfileAnalysis, "dockerfileLayers" | "dockerfilePackages">;
 
 /** A command that installs packages; its options may stand before the verb, and with `after` behind it too. */
 interface Installer {
@@ -65,10 +52,17 @@ const BUILD_ARGUMENTS = /^\|\d .*?=/;
 
 /** Reads the install commands out of an image's history. Both parts are empty when nothing was recognised. */
 export function userInstructions(history: readonly HistoryEntry[]): UserInstructions {
+  return installInstructions(
+    userHistory(history).flatMap(({ created_by, empty_layer }) =>
+      empty_layer || typeof created_by !== "string" || created_by === "" ? [] : [created_by.replace("# buildkit", "")]
+    ),
+  );
+}
+
+/** Reads the install commands out of RUN instructions. */
+export function installInstructions(instructions: readonly string[]): UserInstructions {
   const dockerfilePackages: Record<string, PackageInstruction> = Object.create(null);
-  for (const { created_by, empty_layer } of userHistory(history)) {
-    if (empty_layer || typeof created_by !== "string" || created_by === "") continue;
-    const instruction = created_by.replace("# buildkit", "");
+  for (const instruction of instructions) {
     const commands = command(instruction).split(/\s?(?:;|&&)\s?/).filter((text) => INSTALL.test(text));
     for (const name of commands.flatMap(packageNames)) {
       const installCommand = commands.find((text) => text.includes(name))?.replace(/\s+/g, " ").trim() || "Unknown";
@@ -83,9 +77,9 @@ export function userInstructions(history: readonly HistoryEntry[]): UserInstruct
 }
 
 /**
- * Attributes what came along with the installed packages, and labels the tree: every package below a direct
- * dependency that an instruction names counts as installed by it, keyed by source name. Names added here are seen by
- * the direct dependencies that follow, so packages of the base image can be attributed too: the plugin does the same.
+ * Attributes what came along with the installed packages: every package below a direct dependency that an instruction
+ * names counts as installed by it, keyed by source name. Names added here are seen by the direct dependencies that follow,
+ * so packages of the base image can be attributed too: the plugin does the same.
  */
 export function attributePackages(dependencies: TreeNodes, packages: Record<string, PackageInstruction>): void {
   for (const [name, node] of Object.entries(dependencies)) {
@@ -93,6 +87,17 @@ export function attributePackages(dependencies: TreeNodes, packages: Record<stri
     if (installed === undefined) continue;
     for (const below of descendants(node)) packages[sourceOf(below.name)] = installed;
   }
+}
+
+/** Takes away the direct dependencies that no instruction installed: they came with the base image. */
+export function excludeBaseImage(dependencies: TreeNodes, packages: Record<string, PackageInstruction>): void {
+  for (const name of Object.keys(dependencies)) {
+    if (packages[name] === undefined && packages[sourceOf(name)] === undefined) delete dependencies[name];
+  }
+}
+
+/** Labels every package of the tree that an instruction installed. */
+export function labelPackages(dependencies: TreeNodes, packages: Record<string, PackageInstruction>): void {
   for (const node of Object.values(dependencies)) {
     for (const each of [node, ...descendants(node)]) {
       const installed = packages[each.name] ?? packages[sourceOf(each.name)];

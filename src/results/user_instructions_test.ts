@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import type { HistoryEntry } from "../core/types.ts";
 import type { TreeNode } from "./dep_tree.ts";
-import { attributePackages, userInstructions } from "./user_instructions.ts";
+import { attributePackages, excludeBaseImage, labelPackages, userInstructions } from "./user_instructions.ts";
 
 const BASE: HistoryEntry = { created: "2024-01-01T00:00:00Z", created_by: "/bin/sh -c #(nop) ADD file:1 in /" };
 
@@ -57,6 +57,7 @@ describe("userInstructions()", () => {
     expect(Object.keys(dockerfilePackages)).toEqual(["constructor", "toString", "__proto__"]);
     const tree = { valueOf: node("valueOf"), constructor: node("constructor", node("hasOwnProperty")) };
     attributePackages(tree, dockerfilePackages);
+    labelPackages(tree, dockerfilePackages);
     expect(tree.valueOf.labels).toBeUndefined();
     expect(Object.keys(dockerfilePackages).at(-1)).toBe("hasOwnProperty");
   });
@@ -87,6 +88,7 @@ describe("attributePackages()", () => {
     const libcurl = node("curl-src/libcurl", node("openssl/libssl"));
     const tree = { "curl": node("curl", libcurl), "base": node("base"), "openssl/openssl": node("openssl/openssl") };
     attributePackages(tree, dockerfilePackages);
+    labelPackages(tree, dockerfilePackages);
     expect(Object.keys(dockerfilePackages)).toEqual(["curl", "curl-src", "openssl"]);
     const labels = { dockerLayerId: "YXB0LWdldCBpbnN0YWxsIGN1cmw=" };
     expect(tree.curl.labels).toEqual(labels);
@@ -101,14 +103,24 @@ describe("attributePackages()", () => {
     const one = { instruction: "one", installCommand: "" };
     const two = { instruction: "two", installCommand: "" };
     const tree = { "s/a": node("s/a"), "s/b": node("s/b") };
-    attributePackages(tree, { "s/a": one, "s": two });
+    labelPackages(tree, { "s/a": one, "s": two });
     expect(tree["s/a"].labels).toEqual({ dockerLayerId: "b25l" });
     expect(tree["s/b"].labels).toEqual({ dockerLayerId: "dHdv" });
+  });
+
+  it("takes away what came with the base image, by full name or source", () => {
+    const one = { instruction: "one", installCommand: "" };
+    const tree = { "s/a": node("s/a"), "t/b": node("t/b"), "c": node("c"), "t/d": node("t/d"), "e": node("e") };
+    excludeBaseImage(tree, { "s/a": one, "t": one, "c": one });
+    expect(Object.keys(tree)).toEqual(["s/a", "t/b", "c", "t/d"]);
+    excludeBaseImage(tree, {});
+    expect(tree).toEqual({});
   });
 
   it("labels nothing when nothing was installed", () => {
     const tree = { a: node("a") };
     attributePackages(tree, {});
+    labelPackages(tree, {});
     expect(tree.a.labels).toBeUndefined();
   });
 });
