@@ -123,8 +123,11 @@ class Client implements BrokerClient {
       preflightChecks: this.#preflightChecks,
       settings: { haMode: options.dispatcher !== undefined, ...options.settings },
     });
+    const askDispatcher = options.dispatcherAuthorization === undefined
+      ? fetch
+      : authorizedFetch(options.fetch, options.dispatcherAuthorization);
     this.#dispatcher = options.dispatcher &&
-      new Dispatcher({ ...options.dispatcher, ...identity, fetch, clock, logger });
+      new Dispatcher({ ...options.dispatcher, ...identity, fetch: askDispatcher, clock, logger });
     const webSocket = authorization === undefined
       ? options.webSocket
       : authorizedSockets(options.webSocket, authorization);

@@ -68,6 +68,8 @@ export interface BrokerClientOptions {
   readonly onEvent?: BrokerEventSink | undefined;
   /** Authorizes handshakes and uploads. */
   readonly authorization?: Authorization | undefined;
+  /** Authorizes requests to the dispatcher; by default {@link BrokerClientOptions.authorization}. */
+  readonly dispatcherAuthorization?: Authorization | undefined;
   /** Where answers are uploaded; another path for clients with an authorization. */
   readonly uploads?: UploadPath | undefined;
   /** What a connection of a universal client tells of itself. */

@@ -54,6 +54,7 @@ class UniversalClient implements BrokerClient {
   readonly #waiting = new Set<() => void>();
   #wake = Promise.withResolvers<void>();
   #prepared = false;
+  #readAt = -Infinity;
   #announced = false;
   #checks: Promise<readonly PreflightCheck[]> | undefined;
   #running: Promise<unknown> | undefined;
@@ -216,6 +217,7 @@ class UniversalClient implements BrokerClient {
       token: identifier,
       clientId: this.#clientId,
       liveRules: this.#rules,
+      dispatcherAuthorization: this.#remote?.tokens,
       universal: { deploymentId: source.deploymentId, supportedIntegrationType: type },
       connection: { name, identifier: new TokenMask(identifier).masked },
       settings: { ...this.#options.settings, universalBroker: true },
@@ -254,7 +256,11 @@ class UniversalClient implements BrokerClient {
       intervalMs: source.renewalMs,
       clock: this.#options.clock,
       logger: this.#logger,
-      onFailure: (status) => this.#authorizationFailed("renewal", status),
+      onFailure: (status) => {
+        this.#authorizationFailed("renewal", status);
+        // The connection may have another identifier by now, or be gone.
+        this.#wake.resolve();
+      },
     }).finally(() => this.#renewals.delete(renewal));
     this.#renewals.add(renewal);
   }
@@ -270,6 +276,7 @@ class UniversalClient implements BrokerClient {
     while (!signal.aborted) {
       await this.#untilDue(failures, signal);
       if (signal.aborted) return;
+      this.#readAt = this.#options.clock.now();
       const error = await this.#synchronize(signal).then(() => undefined, toOutpostError);
       failures = error === undefined ? 0 : failures + 1;
       if (error !== undefined && !signal.aborted) this.#logFailure(error, failures);
@@ -292,6 +299,9 @@ class UniversalClient implements BrokerClient {
       if (signal.aborted || failures > 0 || this.#polls()) break;
     }
     this.#wake = Promise.withResolvers<void>();
+    // A server that asks without end does not make us ask Snyk's API without end.
+    const pauseMs = this.#readAt + LIMITS.brokerApiRetryMinMs - clock.now();
+    if (pauseMs > 0) await clock.sleep(pauseMs, signal).catch(() => {});
   }
 
   #polls(): boolean {

@@ -141,6 +141,41 @@ describe("UniversalClient", () => {
     expect(self.reads).toBe(2);
   });
 
+  it("reads the connections at most once in brokerApiRetryMinMs, however often the server asks", async () => {
+    const self = bench({}, { times: { connectTimeoutMs: 600_000 } });
+    await self.client.prepare(never());
+    self.client.start();
+    await self.clock.advance(0);
+    const [socket] = self.sockets;
+    socket?.accept();
+    const flood = async (): Promise<number> => {
+      for (let id = 1; id <= 100; id++) {
+        socket?.receive({ kind: "event", name: "service", args: [{ url: "/config/reload" }], id });
+        await self.clock.advance(0);
+      }
+      return self.reads;
+    };
+    expect(await flood()).toBe(2);
+    await self.clock.advance(LIMITS.brokerApiRetryMinMs);
+    expect(await flood()).toBe(3);
+    await self.clock.advance(LIMITS.brokerApiRetryMinMs);
+    expect(self.reads).toBe(4);
+    expect(socket?.sentOf("ack")).toHaveLength(200);
+  });
+
+  it("reads the connections when a renewal fails: the identifier may be another one", async () => {
+    const self = bench({ renewalMs: 1_000 } as Partial<ConnectionSource>, { times: { connectTimeoutMs: 600_000 } });
+    await self.client.prepare(never());
+    self.client.start();
+    await self.clock.advance(0);
+    self.sockets[0]?.accept();
+    self.answer = () => new Response(null, { status: 404 });
+    await self.clock.advance(1_000);
+    // The renewal itself, and the look at the connections.
+    expect(self.reads).toBe(3);
+    expect(self.logger.lines.some(({ message }) => message === "Cannot renew the authorization")).toBe(true);
+  });
+
   it("goes on asking in polling mode", async () => {
     const self = bench({ polls: true } as Partial<ConnectionSource>);
     await self.client.prepare(never());

@@ -92,7 +92,7 @@ describe.skipIf(!peer("snyk-broker").available)("messages of the real broker ser
     expect(made.logger.lines.filter(({ message }) => message.startsWith("Notification"))).toEqual([]);
   });
 
-  it("is served by a universal client without UNIVERSAL_BROKER_GA: no bearer, the classic path of answers", async () => {
+  it("is served by a universal client without UNIVERSAL_BROKER_GA: a bearer for the dispatcher alone", async () => {
     const identifier = crypto.randomUUID();
     await using api = startSnykApi();
     api.connections = [apiConnection("hub", identifier)];
@@ -100,6 +100,7 @@ describe.skipIf(!peer("snyk-broker").available)("messages of the real broker ser
     await using made = await startUniversalClient({
       serverUrl: server.url,
       source: remoteSource(api, { authorizedSockets: false, polls: true }),
+      dispatcher: { apiUrl: api.url, pathPrefix: "/hidden/brokers", location: "here" },
       webSocket: (url, init) => {
         headers.push({ ...init.headers });
         return new WebSocket(url, { headers: init.headers });
@@ -110,6 +111,7 @@ describe.skipIf(!peer("snyk-broker").available)("messages of the real broker ser
     await response.body?.cancel();
     expect([response.status, made.agent.map(({ path }) => path)]).toEqual([200, ["/list"]]);
     expect(headers.map((one) => Object.keys(one).includes("authorization"))).toEqual([false, false]);
+    expect(api.dispatched).toEqual([api.tokens[0]]);
     expect(api.renewals).toEqual([]);
     expect(api.problems).toEqual([]);
   });
