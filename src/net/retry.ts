@@ -4,7 +4,8 @@
  *
  * Policy: registries.md §1.7. GET and HEAD only. 408, 429, 502, 503, 504 and broken connections up to LIMITS.attempts;
  * 500, a refused connection, an unresolved name and a timeout once. The wait is the server's `Retry-After` (RFC 9110
- * §10.2.3: seconds or a date) or `X-Retry-After` (Unix seconds, Docker Hub), else 1 s · 2^k with jitter.
+ * §10.2.3: seconds or a date), `X-Retry-After` (Unix seconds, Docker Hub) or `X-RateLimit-Reset` of a used-up budget (Unix
+ * seconds, GitHub), else 1 s · 2^k with jitter. GitHub says 403 where others say 429; see {@link isRateLimit}.
  *
  * @module
  */
@@ -15,7 +16,6 @@ import { backoff } from "../lib/backoff.ts";
 
 const RETRY_STATUS: Readonly<Record<number, "always" | "once">> = {
   408: "always",
-  429: "always",
   500: "once",
   502: "always",
   503: "always",
@@ -64,7 +64,22 @@ export function retryAfterMs(headers: Headers, now: number): number | undefined 
   const date = value !== undefined && /^[A-Z][a-z]{2,8},? /.test(value) ? Date.parse(value) : NaN;
   if (!Number.isNaN(date)) return Math.max(0, date - now);
   const unix = headers.get("x-retry-after")?.trim();
-  return unix !== undefined && /^\d{1,12}$/.test(unix) ? Math.max(0, Number(unix) * 1000 - now) : undefined;
+  if (unix !== undefined && /^\d{1,12}$/.test(unix)) return Math.max(0, Number(unix) * 1000 - now);
+  // Elsewhere the field counts seconds from now; ten digits are a time.
+  const reset = isUsedUp(headers) ? headers.get("x-ratelimit-reset")?.trim() : undefined;
+  return reset !== undefined && /^\d{10}$/.test(reset) ? Math.max(0, Number(reset) * 1000 - now) : undefined;
+}
+
+/**
+ * Whether an answer says "too many requests": 429, or a 403 that names a time or a used-up budget
+ * (https://docs.github.com/rest/using-the-rest-api/rate-limits-for-the-rest-api).
+ */
+export function isRateLimit(status: number, headers: Headers): boolean {
+  return status === 429 || (status === 403 && (headers.has("retry-after") || isUsedUp(headers)));
+}
+
+function isUsedUp(headers: Headers): boolean {
+  return headers.get("x-ratelimit-remaining")?.trim() === "0";
 }
 
 /** The wait before attempt `failures + 1`, from LIMITS.retryMinMs to LIMITS.retryMaxMs. */
@@ -194,7 +209,7 @@ export class RequestGate {
   #noteStatus(host: Host, status: number, headers: Headers): void {
     const now = this.#clock.now();
     const asked = retryAfterMs(headers, now);
-    if (!pausesHost(status, asked)) {
+    if (!pausesHost(status, headers, asked)) {
       host.probing = false;
       return;
     }
@@ -216,14 +231,14 @@ export class RequestGate {
       return mayRepeat(rule, n, attempts) ? backoffMs(n, this.#clock) : undefined;
     }
     const { status, headers } = outcome.answer;
-    const rule = RETRY_STATUS[status];
+    const rule = isRateLimit(status, headers) ? "always" : RETRY_STATUS[status];
     if (rule === undefined) return undefined;
     const now = this.#clock.now();
     const asked = retryAfterMs(headers, now);
     if (asked !== undefined && asked > LIMITS.retryAfterMaxMs) return { retryAt: now + asked };
     if (!mayRepeat(rule, n, attempts)) return asked === undefined ? undefined : { retryAt: now + asked };
     // What pauses the whole host is waited for at its gate.
-    if (asked !== undefined) return pausesHost(status, asked) ? 0 : asked;
+    if (asked !== undefined) return pausesHost(status, headers, asked) ? 0 : asked;
     return backoffMs(n, this.#clock);
   }
 
@@ -240,9 +255,9 @@ export class RequestGate {
   }
 }
 
-/** A 429, and a 503 that says for how long, concern everybody who calls the host. */
-function pausesHost(status: number, asked: number | undefined): boolean {
-  return status === 429 || (status === 503 && asked !== undefined);
+/** A rate limit, and a 503 that says for how long, concern everybody who calls the host. */
+function pausesHost(status: number, headers: Headers, asked: number | undefined): boolean {
+  return isRateLimit(status, headers) || (status === 503 && asked !== undefined);
 }
 
 function mayRepeat(rule: "always" | "once" | undefined, n: number, attempts: number): boolean {

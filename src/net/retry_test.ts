@@ -90,6 +90,22 @@ describe("RequestGate.run()", () => {
     expect(await play([answer(502, { "retry-after": "4" }), answer(200)])).toMatchObject({ waits: [4000] });
   });
 
+  it("takes a 403 with a time or a used-up budget for a 429, and no other 403", async () => {
+    const reset = String(Math.floor(new FakeClock().now() / 1000) + 9);
+    const usedUp = { "x-ratelimit-remaining": "0", "x-ratelimit-reset": reset };
+    expect(await play([answer(403, usedUp), answer(200)])).toMatchObject({ calls: 2, waits: [9000], end: 200 });
+    expect(await play([answer(403, { "retry-after": "4" }), answer(200)])).toMatchObject({ waits: [4000], end: 200 });
+    const later = String(Number(reset) + 3600);
+    expect(await play([answer(403, { ...usedUp, "x-ratelimit-reset": later })])).toEqual({
+      calls: 1,
+      waits: [],
+      end: 403,
+      retryAt: Number(later) * 1000,
+    });
+    const left = { "x-ratelimit-remaining": "4999", "x-ratelimit-reset": reset };
+    expect(await play([answer(403, left)])).toEqual({ calls: 1, waits: [], end: 403 });
+  });
+
   it("fails at once with the time when the wait is longer than a caller accepts", async () => {
     const accepted = String(LIMITS.retryAfterMaxMs / 1000);
     const longer = String(LIMITS.retryAfterMaxMs / 1000 + 1);
@@ -192,6 +208,10 @@ describe("retryAfterMs()", () => {
     [{ "retry-after": "Thu, 01 Jan 1970 00:00:00 GMT" }, 0],
     [{ "x-retry-after": "5" }, 4000],
     [{ "retry-after": "2", "x-retry-after": "5" }, 2000],
+    [{ "x-ratelimit-remaining": "0", "x-ratelimit-reset": "1000000001" }, 1_000_000_000_000],
+    [{ "x-ratelimit-remaining": "1", "x-ratelimit-reset": "1000000001" }, undefined],
+    [{ "x-ratelimit-remaining": "0", "x-ratelimit-reset": "60" }, undefined],
+    [{ "x-ratelimit-remaining": "0", "x-ratelimit-reset": "1000000001", "retry-after": "2" }, 2000],
   ])("of %j is %j", (headers, wait) => {
     expect(retryAfterMs(new Headers(headers), 1000)).toBe(wait);
   });
