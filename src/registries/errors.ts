@@ -8,6 +8,7 @@ import { type ErrorCode, OutpostError, type OutpostErrorOptions } from "../core/
 import { LIMITS } from "../core/limits.ts";
 import { isRecord, parseJsonBytes } from "../lib/bounded_json.ts";
 import type { BufferedResponse } from "../net/http.ts";
+import { isRateLimit } from "../net/retry.ts";
 import type { Flavour } from "./flavour.ts";
 
 /** What was asked for. */
@@ -116,9 +117,8 @@ export function registryError(response: BufferedResponse, context: ErrorContext)
 
 function means(response: BufferedResponse, body: ErrorBody, context: ErrorContext): Meaning {
   const { status } = response;
-  if (status === 429 || body.codes.includes("TOOMANYREQUESTS")) return rateLimited(context);
-  // GitHub's way to say it.
-  if (status === 403 && response.headers.get("x-ratelimit-remaining") === "0") return rateLimited(context);
+  const limited = isRateLimit(status, response.headers) || body.codes.includes("TOOMANYREQUESTS");
+  if (limited) return rateLimited(context);
   if (response.url.origin !== context.origin && body.html) return loginPage(response.url);
   if (status < 400) return body.html ? notARegistry(context) : unexpected(status);
   if (/plain HTTP request was sent to HTTPS|HTTP request to an HTTPS server/i.test(body.message ?? "")) {
