@@ -27,6 +27,47 @@ describe("Relay: an agent elsewhere", () => {
     },
   );
 
+  it("§2.7 gets a JSON body as a form when x-broker-content-type says so, and any other body as it is", async () => {
+    const seen: (readonly [string | null, string])[] = [];
+    const { primary, clock } = brokerBench(async (request) => {
+      seen.push([request.headers.get("content-type"), await request.text()]);
+      return new Response();
+    }, { variables: AGENT });
+    primary().accept();
+    const form = "application/x-www-form-urlencoded";
+    const headers = { "content-type": "application/json", "x-broker-content-type": form };
+    for (const body of ['{"a b":1,"c":"&é"}', "not JSON"]) {
+      ask(primary(), { url: "/scan", method: "POST", headers, body: new TextEncoder().encode(body) });
+    }
+    await clock.advance(0);
+    expect(seen.toSorted()).toEqual([[form, "a+b=1&c=%26%C3%A9"], [form, "not JSON"]]);
+  });
+
+  it.each([[true, true], [false, true], [true, false], [false, false]])(
+    "§5 gets variables filled in unless DISABLE_HEADER_VARS_SUBSTITUTION (%s) or DISABLE_BODY_VARS_SUBSTITUTION (%s)",
+    async (header, body) => {
+      const seen: (readonly [string | null, unknown])[] = [];
+      const { primary, clock } = brokerBench(async (request) => {
+        seen.push([request.headers.get("x-a"), await request.json()]);
+        return new Response();
+      }, {
+        variables: (name) => name === "V" ? "value" : AGENT(name),
+        substituteHeaders: !header,
+        substituteBodies: !body,
+      });
+      primary().accept();
+      ask(primary(), {
+        url: "/scan",
+        method: "POST",
+        headers: { "x-a": "${V}", "x-broker-var-sub": "x-a" },
+        body: new TextEncoder().encode('{"a":"${V}","BROKER_VAR_SUB":["a"]}'),
+      });
+      await clock.advance(0);
+      const plain = { a: "${V}", BROKER_VAR_SUB: ["a"] };
+      expect(seen).toEqual([[header ? "${V}" : "value", body ? plain : { a: "value" }]]);
+    },
+  );
+
   it("that does not take the connection in time is answered 504", async () => {
     const { primary, uploads } = brokerBench(
       () =>
