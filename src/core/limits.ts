@@ -102,8 +102,10 @@ export const LIMITS = {
   archiveExpansionFloorBytes: 16 * MiB,
   /** A pom.properties; real ones have 100 bytes. */
   pomPropertiesBytes: 64 * KiB,
-  /** All wanted files of one image together, so that many small ones cannot add up past memory. */
+  /** All wanted files of one layer together, so that many small ones cannot add up past memory. */
   keptBytes: 96 * MiB,
+  /** Those of the layer that is read and of the layers below it that no layer has replaced: with the program, 256 MB. */
+  imageKeptBytes: 144 * MiB,
   /** Members of an outer archive (docker save, OCI archive). */
   archiveMembers: 100_000,
   /** Small JSON members of a compressed archive kept in memory, so that reading them does not restart its inflation. */

@@ -15,7 +15,7 @@ import { classifyTransportError } from "./classify.ts";
 import { checkRedirect, redactUrl } from "./origin.ts";
 import type { Attempt, RequestGate } from "./retry.ts";
 
-/** What is sent. Only GET and HEAD are repeated. */
+/** What is sent. Only what is idempotent is repeated. */
 export interface HttpRequest {
   readonly method: "GET" | "HEAD" | "POST";
   readonly url: URL;
@@ -24,6 +24,8 @@ export interface HttpRequest {
   readonly form?: URLSearchParams;
   /** Body of a POST as text of another media type. */
   readonly content?: { readonly type: string; readonly text: string };
+  /** Whether a POST may be repeated: one that only reads. GET and HEAD always may. */
+  readonly idempotent?: boolean;
   /** Most attempts; LIMITS.attempts by default. */
   readonly attempts?: number | undefined;
   /** Longest wait for the response head; LIMITS.responseTimeoutMs by default. */
@@ -112,7 +114,8 @@ export class HttpClient {
     signal: AbortSignal,
     attempt: () => Promise<T>,
   ): Promise<{ readonly answer: T; readonly retryAt: number | undefined }> {
-    const options = { idempotent: request.method !== "POST", attempts: request.attempts, signal };
+    const idempotent = request.method !== "POST" || request.idempotent === true;
+    const options = { idempotent, attempts: request.attempts, signal };
     try {
       return await this.#options.gate.run(request.url.host, options, attempt);
     } catch (error) {

@@ -345,6 +345,8 @@ export class DistributionApi implements RegistryCalls {
       clock,
       logger,
       closed: this.#closing.signal,
+      client,
+      redactor,
       openApi: (options) => new VendorApi({ client, flavour, host: endpoint.host, hasCredentials, redactor }, options),
     };
   }

@@ -66,17 +66,23 @@ function parseJson(body: Uint8Array): unknown {
 function fromJson(value: unknown): Pick<ErrorBody, "codes" | "message"> {
   const top = isRecord(value) ? value : {};
   const list: readonly unknown[] = Array.isArray(top["errors"]) ? top["errors"] : [];
-  const entries = [...list, top].filter(isRecord);
-  const codes = entries.flatMap((entry) => [entry["code"], entry["id"], entry["__type"]])
+  // Google's APIs put the whole error into a member `error`, OAuth 2 (RFC 6749 §5.2) only its code.
+  const entries = [...list, top, top["error"]].filter(isRecord);
+  const codes = entries.flatMap(({ code, id, __type, status, error }) => [code, id, __type, status, oauthCode(error)])
     .filter((code) => typeof code === "string").map((code) => code.toUpperCase().slice(0, 100));
   const texts = entries.flatMap((entry) => [
     entry["message"],
     entry["error_description"],
     entry["details"],
     entry["error"],
+    entry["detail"],
   ]);
   const message = texts.find((text) => typeof text === "string" && text.trim() !== "");
   return { codes, message: typeof message === "string" ? clean(message) : undefined };
+}
+
+function oauthCode(error: unknown): string | undefined {
+  return typeof error === "string" && /^invalid_[a-z]+$/.test(error) ? error : undefined;
 }
 
 /** One line of printable characters. */
@@ -125,6 +131,7 @@ function means(response: BufferedResponse, body: ErrorBody, context: ErrorContex
     return { code: "HTTPS_NEEDED", problem: "it speaks TLS on this port", hint: "Write CR_BASE with https://." };
   }
   if (status === 401 || status === 403) return refused(status, body, context);
+  if (status === 400 && body.codes.includes("INVALID_GRANT")) return refused(401, body, context);
   if (status === 404 || status === 405) return notFound(body, context);
   if (status >= 500) {
     return { code: "REGISTRY_ERROR", problem: `the registry failed with status ${status}`, hint: "Try again later." };
@@ -142,10 +149,12 @@ function refused(status: number, body: ErrorBody, context: ErrorContext): Meanin
     return {
       code: "EXPIRED_CREDENTIALS",
       problem: "the credentials have expired",
-      hint: "Renew CR_PASSWORD (or CR_TOKEN).",
+      hint: flavour.expiredHint,
     };
   }
   if (/\bproject \S+ not found\b/i.test(said)) return unknownRepository();
+  // Google's token servers look at rights before they give a token.
+  if (context.hasCredentials && /\bdenied on resource\b/i.test(said)) return forbidden(subject, flavour);
   const accepted = context.login === "token" || context.login === "basic-accepted" || status === 403;
   if (subject !== "login" && subject !== "api" && accepted) return forbidden(subject, flavour);
   if (!context.hasCredentials) {

@@ -7,6 +7,8 @@
 import { LIMITS } from "../core/limits.ts";
 import type { Clock, Logger, RegistryCredentials } from "../core/ports.ts";
 import type { TagInfo } from "../core/types.ts";
+import type { Redactor } from "../lib/redact.ts";
+import type { HttpClient } from "../net/http.ts";
 import type { RegistryType } from "./credentials.ts";
 import { type BasePath, type Endpoint, parseBase, qualifyName } from "./endpoint.ts";
 import type { JsonSource } from "./json_source.ts";
@@ -56,6 +58,10 @@ export interface FlavourContext {
   readonly logger: Logger;
   /** Aborts when the client is closed. */
   readonly closed: AbortSignal;
+  /** For a vendor's own client library, which speaks for itself: our connections, retries and gates. */
+  readonly client: HttpClient;
+  /** Takes secrets out of texts of others. */
+  readonly redactor: Redactor;
   /** A vendor's API at another origin. */
   openApi(options: VendorApiOptions): JsonSource;
 }
@@ -98,6 +104,8 @@ export interface Flavour {
   readonly realmHosts: readonly string[];
   /** What to change when the login is refused. */
   readonly loginHint: string;
+  /** What to change when the login has expired. */
+  readonly expiredHint: string;
   /** What to change when repositories cannot be listed. */
   readonly listHint: string;
   /** What to change when there is no registry at the address. */
@@ -126,6 +134,7 @@ export function defineFlavour(options: FlavourOptions): Flavour {
     emptyCatalogMeansUnsupported: false,
     realmHosts: [],
     loginHint: "Check CR_USERNAME and CR_PASSWORD; with single sign-on or two factors use an access token.",
+    expiredHint: "Renew CR_PASSWORD (or CR_TOKEN).",
     listHint: "Images can still be imported by name; to list them, give the account the right to read the catalog.",
     baseHint: "Check CR_BASE: host, port and, behind a proxy, the path.",
     ...differences,

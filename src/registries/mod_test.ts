@@ -42,19 +42,6 @@ describe("REGISTRY_TYPES", () => {
     const endpoint = flavour.endpoint({ type, base });
     expect(apiUrl(endpoint, flavour.wireName(endpoint, repository)).href).toBe(url);
   });
-
-  it("says that ecr does not work yet", () => {
-    const script = new ScriptedRegistry([]);
-    try {
-      provider(script).open({ type: "ElasticCR", base: "", roleArn: "arn" });
-      expect.unreachable();
-    } catch (error) {
-      expect(error).toMatchObject({
-        code: "CONFIG_INVALID",
-        message: "Cannot open the registry: type ecr is not supported yet",
-      });
-    }
-  });
 });
 
 describe("createRegistryProvider()", () => {
