@@ -296,6 +296,8 @@ export interface ExtractOptions {
   readonly onProgress?: ((storedBytes: number) => void) | undefined;
   /** Files that are wanted beside those of the table: {@link ImageView.linkedPaths} of a first reading. */
   readonly also?: FilePattern | undefined;
+  /** Most bytes of wanted files, where that is fewer than LIMITS.keptBytes. */
+  readonly maxKeptBytes?: number | undefined;
 }
 
 /**
@@ -337,9 +339,9 @@ export interface ScanInput {
   /** `host[:port]` of the registry that delivered the image; absent for an archive. */
   readonly registryHost?: string | undefined;
   readonly image: ImageHandle;
-  readonly layers: readonly LayerFacts[];
-  readonly view: ImageView;
   readonly os: OsAnalysis;
+  /** Files that somebody asked for. */
+  readonly manifestFiles?: readonly ManifestFile[] | undefined;
   /** Absent when applications were not looked for. */
   readonly apps?: AppAnalysis | undefined;
   /** Absent when it was not asked for. */
@@ -348,6 +350,15 @@ export interface ScanInput {
   readonly dockerfile?: DockerfileAnalysis | undefined;
   readonly options?: AnalysisOptions | undefined;
   readonly attestations: readonly AttestationStatement[];
+}
+
+/** A file of the imageManifestFiles fact. */
+export interface ManifestFile {
+  readonly name: string;
+  /** Absolute path of its directory. */
+  readonly path: string;
+  /** In base64. */
+  readonly contents: string;
 }
 
 /** What application analyzers get (analyzers/app_analyzer.ts). */

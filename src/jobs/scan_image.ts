@@ -16,6 +16,7 @@ import type {
   LayerEngine,
   LayerHandle,
   ScanEvent,
+  ScanInput,
   ScanReport,
 } from "../core/ports.ts";
 import type {
@@ -27,7 +28,8 @@ import type {
   Problem,
 } from "../core/types.ts";
 import { withDeadline } from "../lib/deadline.ts";
-import { buildScanResults } from "../results/mod.ts";
+import { KeptLayers } from "../layers/kept_layers.ts";
+import { buildScanResults, manifestFiles } from "../results/mod.ts";
 import { attributeLayers } from "./attribute_layers.ts";
 
 /** What {@link scanImage} works with. */
@@ -66,26 +68,20 @@ export function scanImage(options: ScanImageOptions): Promise<ScanReport> {
 }
 
 async function scan(options: ScanImageOptions): Promise<ScanReport> {
-  const { image, imageName, imageNameIsFile = false, analysis = {}, signal, onEvent } = options;
+  const { image, imageName, imageNameIsFile = false, registryHost, analysis = {}, signal, onEvent } = options;
   const bytes = checkSize(options);
   onEvent?.({ kind: "resolved", imageName, layers: image.layers.length, bytes });
-  const dockerfile = await readDockerfile(analysis);
-  const read = await readImage(options, dockerfile?.baseImage);
-  const { layers, view, os } = read;
-  const apps = await analyzeApplications({ view, os, imageName, options: analysis, signal });
-  const problems: Problem[] = [image, ...layers, os, apps].flatMap((part) => part.problems);
+  const { problems, ...found } = await inspect(options);
   const attestations = await image.attestations(signal).catch((error: unknown) => {
     const { code, message } = toOutpostError(error);
     if (code === "CANCELLED") throw error;
     problems.push({ code, subject: "attestations", message });
     return [];
   });
-  const { registryHost } = options;
-  const attribution = analysis.layerAttribution === true ? attribute(options, read, apps) : undefined;
-  const named = { imageName, imageNameIsFile, registryHost, image };
-  const found = { layers, view, os, apps, attribution, dockerfile, attestations };
-  const scanResults = buildScanResults({ ...named, ...found, options: analysis }, (problem) => problems.push(problem));
-  const all = unique([...problems, ...view.problems]);
+  const named = { imageName, imageNameIsFile, registryHost, image, options: analysis };
+  const scanResults = buildScanResults({ ...named, ...found, attestations }, (problem) => problems.push(problem));
+  const { os, attribution } = found;
+  const all = unique(problems);
   onEvent?.({ kind: "analyzed", packages: os.packages.packages.length, problems: all.length });
   return {
     imageName,
@@ -97,6 +93,23 @@ async function scan(options: ScanImageOptions): Promise<ScanReport> {
     configDigest: image.configDigest,
     attribution,
   };
+}
+
+type Findings = Pick<ScanInput, "os" | "apps" | "attribution" | "dockerfile" | "manifestFiles">;
+
+/**
+ * What is in the image. The contents of its files are gone when this function is done: the graph, which is made next, needs
+ * their memory.
+ */
+async function inspect(options: ScanImageOptions): Promise<Findings & { readonly problems: Problem[] }> {
+  const { image, imageName, analysis = {}, signal } = options;
+  const dockerfile = await readDockerfile(analysis);
+  const read = await readImage(options, dockerfile?.baseImage);
+  const { layers, view, os } = read;
+  const apps = await analyzeApplications({ view, os, imageName, options: analysis, signal });
+  const attribution = analysis.layerAttribution === true ? attribute(options, read, apps) : undefined;
+  const problems = [image, ...layers, os, apps, view].flatMap((part) => part.problems);
+  return { os, apps, attribution, dockerfile, manifestFiles: manifestFiles(view, analysis), problems };
 }
 
 /** The parser is loaded only for somebody who gives a Dockerfile. */
@@ -133,15 +146,30 @@ interface ReadImage {
  * That is rare, and it costs time instead of memory for every file that a link might lead to.
  */
 async function readImage(options: ScanImageOptions, baseImage: string | undefined): Promise<ReadImage> {
-  const { engine } = options;
+  const first = await readOnce(options, baseImage);
+  return "view" in first ? first : { ...await readAgain(options, baseImage, first.also), also: first.also };
+}
+
+/** A function of its own, so that what it kept is gone when the layers are read again. */
+async function readOnce(
+  options: ScanImageOptions,
+  baseImage: string | undefined,
+): Promise<ReadImage | { readonly also: FilePattern }> {
   const layers = await extractAll(options);
-  const view = engine.assemble(layers);
+  const view = options.engine.assemble(layers);
   const os = analyzeOs(view, baseImage);
   const also = view.linkedPaths();
-  if (also === undefined) return { layers, view, os };
-  const again = await extractAll({ ...options, onEvent: undefined }, also);
-  const whole = engine.assemble(again, also);
-  return { layers: again, view: whole, os: analyzeOs(whole, baseImage), also };
+  return also === undefined ? { layers, view, os } : { also };
+}
+
+async function readAgain(
+  options: ScanImageOptions,
+  baseImage: string | undefined,
+  also: FilePattern,
+): Promise<ReadImage> {
+  const layers = await extractAll({ ...options, onEvent: undefined }, also);
+  const view = options.engine.assemble(layers, also);
+  return { layers, view, os: analyzeOs(view, baseImage) };
 }
 
 function checkSize({ image, maxImageBytes, imageName }: ScanImageOptions): number | undefined {
@@ -163,19 +191,23 @@ function checkSize({ image, maxImageBytes, imageName }: ScanImageOptions): numbe
   return total;
 }
 
-async function extractAll(options: ScanImageOptions, also?: FilePattern): Promise<LayerFacts[]> {
-  const { image, engine, signal, onEvent } = options;
+async function extractAll(options: ScanImageOptions, also?: FilePattern): Promise<readonly LayerFacts[]> {
+  const { image, imageName, engine, analysis, signal, onEvent } = options;
   const done = new Map<string, LayerFacts>();
-  const all: LayerFacts[] = [];
+  const kept = new KeptLayers({ history: analysis?.layerAttribution === true });
+  const again = repeatedKeys(image.layers);
   for (const [index, layer] of image.layers.entries()) {
     signal.throwIfAborted();
-    const known = done.get(layerKey(layer));
+    const key = layerKey(layer);
+    const known = done.get(key);
     onEvent?.({ kind: "layer-start", index, name: layer.name, size: layer.size });
     const onProgress = (storedBytes: number): void => onEvent?.({ kind: "layer-progress", index, storedBytes });
     try {
-      const facts = known ?? await engine.extract(layer, { signal, onProgress, also });
-      done.set(layerKey(layer), facts);
-      all.push(facts);
+      const maxKeptBytes = LIMITS.imageKeptBytes - kept.bytes;
+      if (maxKeptBytes <= 0) throw tooMuch(imageName);
+      const facts = known ?? await engine.extract(layer, { signal, onProgress, also, maxKeptBytes });
+      if (again.has(key)) done.set(key, facts);
+      kept.add(facts);
       const { storedBytes, entryCount: entries } = facts;
       onEvent?.({ kind: "layer-done", index, storedBytes, entries, reused: known !== undefined });
     } catch (error) {
@@ -183,7 +215,21 @@ async function extractAll(options: ScanImageOptions, also?: FilePattern): Promis
       throw error;
     }
   }
-  return all;
+  return kept.layers;
+}
+
+function tooMuch(imageName: string): OutpostError {
+  return new OutpostError(
+    "LIMIT_EXCEEDED",
+    `Cannot scan ${imageName}: the package databases and manifests of its layers have more than ` +
+      `${LIMITS.imageKeptBytes} bytes together (imageKeptBytes)`,
+  );
+}
+
+/** Layers that an image has more than once: only their facts are held for the next mention. */
+function repeatedKeys(layers: readonly LayerHandle[]): ReadonlySet<string> {
+  const keys = layers.map(layerKey);
+  return new Set(keys.filter((key, index) => keys.indexOf(key) !== index));
 }
 
 /** Two mentions of one layer are read once only when the digest of the stored bytes says that they are the same. */

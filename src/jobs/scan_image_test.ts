@@ -195,6 +195,31 @@ describe("scanImage()", () => {
     expect(await scanning).toMatchObject({ code: "CANCELLED" });
     expect(clock.pending).toBe(0);
   });
+
+  it("shares what may be kept of an image among its layers, and lets replaced databases go", async () => {
+    const status = (name: string): string => `Package: ${name}\nVersion: 1\n${"\n".repeat(100_000)}`;
+    const handles = ["a", "b", "c"].map((name) =>
+      fakeLayer(tar({ name: "var/lib/dpkg/status", body: status(name) }), { name }).handle
+    );
+    const bounds: (number | undefined)[] = [];
+    const engine: LayerEngine = {
+      ...ENGINE,
+      extract: (layer, extract) => {
+        bounds.push(extract.maxKeptBytes);
+        return ENGINE.extract(layer, extract);
+      },
+    };
+    const image = imageOf(debianSample(), { layers: handles });
+    const run = async (analysis: AnalysisOptions): Promise<number[]> => {
+      bounds.length = 0;
+      const report = await scanImage(options(image, { engine, analysis }));
+      expect(report.os.packages.packages.map((entry) => entry.name)).toEqual(["c"]);
+      return bounds.map((bound) => LIMITS.imageKeptBytes - (bound ?? 0));
+    };
+    const size = status("a").length;
+    expect(await run({})).toEqual([0, size, size]);
+    expect(await run({ layerAttribution: true })).toEqual([0, size, 2 * size]);
+  });
 });
 
 /** A layer whose bytes never come; its stream fails with the reader's signal, as the registry client's does. */

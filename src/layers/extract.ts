@@ -55,14 +55,31 @@ export async function extractLayer(
   extractor: ExtractorOptions,
   options: ExtractOptions,
 ): Promise<LayerFacts> {
-  const first = new LayerPass(handle, extractor, new Map());
-  await first.run(options);
-  const linkTargets = first.collector.missingTargets();
-  if (linkTargets.size === 0) return first.facts();
-  const second = new LayerPass(handle, extractor, linkTargets);
+  const bounded = withKeptBytes(extractor, options.maxKeptBytes);
+  const first = await firstPass(handle, bounded, options);
+  if ("facts" in first) return first.facts;
+  const second = new LayerPass(handle, bounded, first.linkTargets);
   // Progress has been reported to the end already.
   await second.run({ signal: options.signal });
   return second.facts();
+}
+
+/** The facts, or what has to be kept beside them. A function of its own, so that what it kept is gone before the second. */
+async function firstPass(
+  handle: LayerHandle,
+  extractor: ExtractorOptions,
+  options: ExtractOptions,
+): Promise<{ readonly facts: LayerFacts } | { readonly linkTargets: ReadonlyMap<string, Want> }> {
+  const pass = new LayerPass(handle, extractor, new Map());
+  await pass.run(options);
+  const linkTargets = pass.collector.missingTargets();
+  return linkTargets.size === 0 ? { facts: pass.facts() } : { linkTargets };
+}
+
+function withKeptBytes(extractor: ExtractorOptions, bytes: number | undefined): ExtractorOptions {
+  const limits = extractor.limits ?? LIMITS;
+  if (bytes === undefined || bytes >= limits.keptBytes) return extractor;
+  return { ...extractor, limits: { ...limits, keptBytes: bytes } };
 }
 
 /** One pass over a layer. */

@@ -4,18 +4,9 @@
  * @module
  */
 import { Buffer } from "node:buffer";
-import type { ImageView } from "../core/ports.ts";
+import type { ImageView, ManifestFile } from "../core/ports.ts";
 import type { AnalysisOptions, ImageFile } from "../core/types.ts";
 import { compileGlob, soughtGlobs } from "../lib/glob.ts";
-
-/** A file of the fact. */
-export interface ManifestFile {
-  readonly name: string;
-  /** Absolute path of its directory. */
-  readonly path: string;
-  /** In base64. */
-  readonly contents: string;
-}
 
 /**
  * Files whose absolute path matches, top layer first, tar order within a layer; empty files are left out. The view must

@@ -11,6 +11,7 @@ import { snyk } from "./snyk.ts";
 import { table } from "./table.ts";
 
 export type { RenderOptions, ResultFormat } from "./format.ts";
+export { manifestFiles } from "./manifest_files.ts";
 export { buildScanResults, PLUGIN_VERSION } from "./snyk.ts";
 
 /** Every format, by the name that `--format` takes. */

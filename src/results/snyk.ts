@@ -11,7 +11,6 @@ import type { DockerfileAnalysis, Problem } from "../core/types.ts";
 import type { ResultFormat } from "./format.ts";
 import { imageNames, ociDistributionMetadata, rootPackage } from "./image_names.ts";
 import { labelLayers } from "./layer_labels.ts";
-import { manifestFiles } from "./manifest_files.ts";
 import { provenanceMetadata } from "./provenance.ts";
 import { truncateFacts } from "./truncate.ts";
 import {
@@ -50,7 +49,7 @@ export function buildScanResults(input: ScanInput, report: (problem: Problem) =>
   const layers = image.layers.map((layer) => layer.name);
   const provenance = provenanceMetadata(input.attestations);
   const names = nameFacts(input);
-  const found = manifestFiles(input.view, options);
+  const { manifestFiles: found = [] } = input;
   const facts: ScanFact[] = [
     { type: "depGraph", data: depGraph },
     ...input.apps?.imageFacts ?? [],

@@ -2,6 +2,7 @@ import { describe, expect, it } from "vitest";
 import type { ImageHandle, ImageView, ScanInput, ScanReport } from "../core/ports.ts";
 import type { ImageFile, OsPackage } from "../core/types.ts";
 import type { DepGraphJson } from "./dep_graph.ts";
+import { manifestFiles } from "./manifest_files.ts";
 import { buildScanResults, PLUGIN_VERSION, snyk } from "./snyk.ts";
 
 const A = `sha256:${"a".repeat(64)}` as const;
@@ -54,8 +55,6 @@ function input(more: Partial<ScanInput> = {}, packages: readonly OsPackage[] = [
   return {
     imageName: "team/app:1",
     image: image(),
-    layers: [],
-    view: VIEW,
     os: {
       release: { name: "debian", version: "12", prettyName: "Debian GNU/Linux 12 (bookworm)" },
       packages: { type: "deb", database: "var/lib/dpkg/status", packages },
@@ -283,13 +282,14 @@ describe("buildScanResults()", () => {
       include: ["**/Gemfile.lock", "/*.lock", "**/composer.lock"],
       exclude: ["**/node_modules/**"],
     };
-    const scan = input({ view: { ...VIEW, files: () => files }, options: { globsToFind } });
+    const scan = input({ manifestFiles: manifestFiles({ ...VIEW, files: () => files }, { globsToFind }) });
     expect(buildScanResults(scan)[0]?.facts.find((fact) => fact.type === "imageManifestFiles")?.data).toEqual([
       { name: "top.lock", path: "/", contents: "dGhyZWU=" },
       { name: "Gemfile.lock", path: "/c", contents: "dHdv" },
       { name: "Gemfile.lock", path: "/a", contents: "b25l" },
     ]);
-    expect(factTypes({ ...scan, options: {} })).not.toContain("imageManifestFiles");
+    expect(manifestFiles({ ...VIEW, files: () => files }, {})).toEqual([]);
+    expect(factTypes(input({ manifestFiles: [] }))).not.toContain("imageManifestFiles");
   });
 });
 
