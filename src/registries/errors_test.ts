@@ -49,6 +49,13 @@ describe("parseErrorBody()", () => {
     ['{"message":"Bad credentials","documentation_url":"https://docs"}', [], "Bad credentials"],
     ['{"id":"unauthorized","message":"Unable to authenticate you"}', ["UNAUTHORIZED"], "Unable to authenticate you"],
     ['{"__type":"RepositoryNotFoundException","message":"no"}', ["REPOSITORYNOTFOUNDEXCEPTION"], "no"],
+    ['{"detail":"Incorrect authentication credentials"}', [], "Incorrect authentication credentials"],
+    ['{"error":{"code":403,"message":"No right","status":"PERMISSION_DENIED"}}', ["PERMISSION_DENIED"], "No right"],
+    [
+      '{"error":"invalid_grant","error_description":"Invalid JWT Signature."}',
+      ["INVALID_GRANT"],
+      "Invalid JWT Signature.",
+    ],
     ["404 page not found\n", [], "404 page not found"],
     [
       "<?xml version='1.0'?><Error><Code>InvalidArgument</Code><Message>Only one auth mechanism allowed</Message></Error>",

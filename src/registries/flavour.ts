@@ -98,8 +98,6 @@ export interface Flavour {
   readonly pullActions: string;
   /** Sends HTTP Basic at once: anonymous answers are poorer than an account's, or tokens do not work everywhere. */
   readonly preferBasic: boolean;
-  /** An empty repository list says nothing: this type keeps its list elsewhere. */
-  readonly emptyCatalogMeansUnsupported: boolean;
   /** Hosts of token servers that belong to it in spite of another name. */
   readonly realmHosts: readonly string[];
   /** What to change when the login is refused. */
@@ -131,7 +129,6 @@ export function defineFlavour(options: FlavourOptions): Flavour {
     tagsPageSize: LIMITS.tagsPageSize,
     tagsLastMarker: true,
     preferBasic: false,
-    emptyCatalogMeansUnsupported: false,
     realmHosts: [],
     loginHint: "Check CR_USERNAME and CR_PASSWORD; with single sign-on or two factors use an access token.",
     expiredHint: "Renew CR_PASSWORD (or CR_TOKEN).",

@@ -49,23 +49,12 @@ export class OciRegistry implements Registry {
   }
 
   async *repositories(signal: AbortSignal): AsyncGenerator<readonly string[], void, void> {
-    const { flavour } = this.#options;
     const prefix = this.#api.endpoint.namePrefix;
-    let any = false;
     const catalog = this.#api.sources.catalog ?? ((abort) => this.#api.catalog(abort));
     for await (const page of catalog(signal)) {
       const names = prefix === "" ? page : page.filter((name) => name.startsWith(`${prefix}/`));
-      any ||= page.length > 0;
       if (names.length > 0) yield names;
     }
-    if (any || !flavour.emptyCatalogMeansUnsupported) return;
-    throw new OutpostError(
-      "CATALOG_UNSUPPORTED",
-      `Cannot list the repositories of ${this.host}: it keeps no such list`,
-      {
-        hint: flavour.listHint,
-      },
-    );
   }
 
   tags(repository: string, signal: AbortSignal): AsyncGenerator<readonly string[], void, void> {
