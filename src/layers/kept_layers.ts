@@ -28,8 +28,10 @@ export class KeptLayers {
   readonly #layers: LayerFacts[] = [];
   /** Contents at a path that no upper layer has replaced. */
   readonly #held = new Map<string, Held>();
-  /** Paths whose contents may be reached by another name. */
-  readonly #shared = new Set<string>();
+  /** Links: a path that leads through one may be another file's. */
+  readonly #links = new Set<string>();
+  /** Whether a hard link leads out of its layer: from then on any content may have another name. Builders write none. */
+  #shared = false;
   #bytes = 0;
 
   constructor(options: KeptLayersOptions) {
@@ -49,10 +51,10 @@ export class KeptLayers {
   /** Takes the next layer. */
   add(facts: LayerFacts): void {
     for (const entry of facts.entries) {
-      if (entry.kind === "symlink") this.#shared.add(entry.path);
-      else if (entry.kind === "hardlink") this.#shared.add(entry.target);
+      if (entry.kind === "symlink") this.#links.add(entry.path);
+      else if (entry.kind === "hardlink") this.#shared = true;
     }
-    if (!this.#history) this.#letGo(facts.entries);
+    if (!this.#history && !this.#shared) this.#letGo(facts.entries);
     const layer = this.#layers.push(facts) - 1;
     for (const entry of facts.entries) {
       if (entry.kind !== "file") continue;
@@ -65,7 +67,7 @@ export class KeptLayers {
     const replaced = new Map<number, Set<string>>();
     for (const { path, kind } of entries) {
       const held = kind === "opaque" ? undefined : this.#held.get(path);
-      if (held === undefined || this.#mayBeReached(path)) continue;
+      if (held === undefined || this.#leadsThroughLink(path)) continue;
       this.#held.delete(path);
       this.#bytes -= held.bytes;
       const paths = replaced.get(held.layer) ?? new Set();
@@ -82,11 +84,9 @@ export class KeptLayers {
     }
   }
 
-  /** Whether a hard link shares the content, or the path leads through a link, so that it may be another file's. */
-  #mayBeReached(path: string): boolean {
-    if (this.#shared.has(path)) return true;
+  #leadsThroughLink(path: string): boolean {
     for (let at = path.indexOf("/"); at > 0; at = path.indexOf("/", at + 1)) {
-      if (this.#shared.has(path.slice(0, at))) return true;
+      if (this.#links.has(path.slice(0, at))) return true;
     }
     return false;
   }

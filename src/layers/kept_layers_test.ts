@@ -29,7 +29,7 @@ describe("KeptLayers", () => {
   });
 
   it.each([
-    ["a hard link of the layer shares them", ["b => a", `a=${big("2")}`]],
+    ["a hard link leads out of its layer", ["b => a", `a=${big("2")}`]],
     ["their directory is a link", [`dir/a=${big("2")}`, "dir -> other"]],
   ])("keeps them when %s", (_name, lines) => {
     const kept = keep([layer(`a=${big("1")}`, `dir/a=${big("1")}`), layer(...lines)]);
@@ -64,7 +64,7 @@ describe("KeptLayers", () => {
         const all = lists.map((lines) => layer(...lines));
         expect(listed(keep(all).layers)).toEqual(listed(all));
       }),
-      { numRuns: 3000 },
+      { numRuns: 2000 },
     );
   });
 });
