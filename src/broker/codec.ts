@@ -247,17 +247,31 @@ function closingQuote(text: string, from: number): number {
   return text.length;
 }
 
+/**
+ * Decodes in place what `JSON.parse` has just made. Assigning to an own property replaces it whatever its name, so that
+ * `__proto__`, which JSON.parse defines as one, stays data.
+ */
 function fromEjson(value: unknown): unknown {
-  if (Array.isArray(value)) return value.map(fromEjson);
   if (typeof value !== "object" || value === null) return value;
-  const entries = Object.entries(value);
-  const special = fromExtension(entries);
-  return special === undefined ? fromEntries(entries) : special.value;
+  if (Array.isArray(value)) {
+    for (let at = 0; at < value.length; at++) value[at] = fromEjson(value[at]);
+    return value;
+  }
+  const record = value as Record<string, unknown>;
+  const keys = Object.keys(record);
+  if (keys.length <= 2 && keys[0]?.startsWith("$") === true) {
+    const special = fromExtension(Object.entries(record));
+    if (special !== undefined) return special.value;
+  }
+  return decodeMembers(record, keys);
 }
 
-/** `Object.fromEntries` defines own properties, so that `__proto__` stays data. */
-function fromEntries(entries: readonly (readonly [string, unknown])[]): Record<string, unknown> {
-  return Object.fromEntries(entries.map(([key, inner]) => [key, fromEjson(inner)]));
+function decodeMembers(record: Record<string, unknown>, keys: readonly string[]): Record<string, unknown> {
+  for (const key of keys) {
+    const inner = record[key];
+    if (typeof inner === "object" && inner !== null) record[key] = fromEjson(inner);
+  }
+  return record;
 }
 
 function fromExtension(entries: readonly (readonly [string, unknown])[]): { readonly value: unknown } | undefined {
@@ -272,7 +286,7 @@ function fromExtension(entries: readonly (readonly [string, unknown])[]): { read
   if (key === "$binary") return { value: fromBinary(inner) };
   if (key === "$date") return { value: fromDate(inner) };
   if (key === "$InfNaN") return { value: fromInfNaN(inner) };
-  if (key === "$escape" && isRecord(inner)) return { value: fromEntries(Object.entries(inner)) };
+  if (key === "$escape" && isRecord(inner)) return { value: decodeMembers(inner, Object.keys(inner)) };
   return undefined;
 }
 

@@ -3,12 +3,12 @@
  *
  * @module
  */
-import { createHash } from "node:crypto";
 import { OutpostError, toOutpostError } from "../core/errors.ts";
 import { LIMITS } from "../core/limits.ts";
 import type { Clock, Fetch, Logger } from "../core/ports.ts";
 import { backoff } from "../lib/backoff.ts";
 import { withDeadline } from "../lib/deadline.ts";
+import { sha256Hex } from "../lib/sha256.ts";
 import { isRecord, parseBoundedJson } from "./codec.ts";
 
 /** What the dispatcher is told, and where it is. */
@@ -99,7 +99,7 @@ export class Dispatcher {
 
   #request(signal: AbortSignal): Request {
     const { apiUrl, pathPrefix, location, token, clientId } = this.#options;
-    const hash = createHash("sha256").update(token).digest("hex");
+    const hash = sha256Hex(token);
     const url = new URL(`${pathPrefix}/${hash}/connections/${clientId}`, apiUrl);
     url.searchParams.append("version", API_VERSION);
     const attributes = { deployment_location: location, broker_token_first_char: token.slice(0, 1) };

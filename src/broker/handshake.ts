@@ -4,8 +4,8 @@
  *
  * @module
  */
-import { createHash } from "node:crypto";
 import { ConfigError } from "../core/errors.ts";
+import { sha256Hex } from "../lib/sha256.ts";
 import type { Role } from "./events.ts";
 import type { PreflightCheck } from "./preflight.ts";
 import type { RuleFile } from "./rules.ts";
@@ -131,7 +131,7 @@ export function identifyMessage(
     metadata: {
       capabilities: ["post-streams"],
       clientId: identity.clientId,
-      identifier: createHash("sha256").update(identity.token).digest("hex"),
+      identifier: sha256Hex(identity.token),
       preflightChecks,
       version: identity.protocolVersion,
       clientConfig: {

@@ -1,6 +1,9 @@
 import { afterEach, describe, expect, it } from "vitest";
 import { ask, brokerBench, closeBrokerBenches, eventually } from "../../tests/fakes/broker_bench.ts";
 import { LIMITS } from "../core/limits.ts";
+import type { ByteStream } from "../core/ports.ts";
+import type { DirectExchange } from "../net/direct.ts";
+import { pulledFrom } from "../net/pulled_body.ts";
 
 const AGENT = (name: string): string | undefined => name === "CR_AGENT_URL" ? "https://agent.example:8443" : undefined;
 
@@ -26,6 +29,42 @@ describe("Relay: an agent elsewhere", () => {
       expect(count).toBe(calls);
     },
   );
+
+  it("is asked over a direct connection, redirects and multi-value fields verbatim; for POST by dispatch", async () => {
+    const asked: string[] = [];
+    const exchange: DirectExchange = ({ method, url, fields }) => {
+      if (url.host === "broker.example") return Promise.resolve(undefined);
+      asked.push(`${method} ${url.href} ${new Map(fields).get("accept-encoding")}`);
+      return Promise.resolve({
+        status: 302,
+        fields: [["set-cookie", "a=1"], ["set-cookie", "b=2"], ["vary", "a"], ["vary", "b"], ["keep-alive", "x"]],
+        body: pulledFrom(new Response("moved").body as ByteStream),
+        sent: true,
+      });
+    };
+    const { primary, clock, uploads } = brokerBench((request) => {
+      asked.push(`${request.method} by dispatch`);
+      return Promise.resolve(new Response());
+    }, { variables: AGENT, exchange });
+    primary().accept();
+    ask(primary(), { url: "/list?a=b" });
+    ask(primary(), { url: "/scan", method: "POST", body: new TextEncoder().encode("{}") });
+    await clock.advance(0);
+    expect(asked.toSorted()).toEqual(["GET https://agent.example:8443/list?a=b identity", "POST by dispatch"]);
+    const answers = await eventually(() => uploads.filter(({ status }) => status === 302));
+    expect(answers).toMatchObject([{ headers: { "set-cookie": ["a=1", "b=2"], vary: "a, b" }, body: "moved" }]);
+    expect(answers[0]?.headers).not.toHaveProperty("keep-alive");
+  });
+
+  it("that takes no direct connection is asked by dispatch", async () => {
+    const { primary, uploads } = brokerBench(() => Promise.resolve(new Response("ok", { status: 203 })), {
+      variables: AGENT,
+      exchange: () => Promise.resolve(undefined),
+    });
+    primary().accept();
+    ask(primary(), { url: "/list" });
+    expect(await eventually(() => uploads)).toMatchObject([{ status: 203, body: "ok" }]);
+  });
 
   it("§2.7 gets a JSON body as a form when x-broker-content-type says so, and any other body as it is", async () => {
     const seen: (readonly [string | null, string])[] = [];
@@ -131,9 +170,9 @@ describe("Relay: an agent elsewhere", () => {
     });
     primary().accept();
     await clock.advance(1_999);
-    expect(primary().sentOf("primus-ping")).toHaveLength(0);
-    await clock.advance(1);
     expect(primary().sentOf("primus-ping")).toHaveLength(1);
+    await clock.advance(1);
+    expect(primary().sentOf("primus-ping")).toHaveLength(2);
     await clock.advance(300);
     expect(primary().readyState).not.toBe(WebSocket.OPEN);
   });

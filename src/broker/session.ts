@@ -260,6 +260,9 @@ export class BrokerSession {
   #opened(frame: Extract<Frame, { readonly kind: "open" }>): void {
     if (this.#openedAt !== undefined) return this.#skip("ignored", "A second open packet");
     const { clock, identify, onOpen } = this.#options;
+    // Deno writes a frame of more than 1 KiB in two pieces, and Linux keeps the second (RFC 896) until the first is
+    // acknowledged, which a silent peer does after 40 ms. To a ping it answers at once, acknowledgement included.
+    this.#send({ kind: "primus-ping", value: String(clock.now()) });
     if (!this.#send({ kind: "event", name: "identify", args: [identify] })) return;
     this.#openedAt = this.#heardAt = clock.now();
     const silence = frame.pingInterval + frame.pingTimeout;

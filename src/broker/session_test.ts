@@ -48,14 +48,17 @@ async function live(made: Bench, ms: number, options: { readonly pongs: boolean 
 const signal = (): AbortSignal => new AbortController().signal;
 
 describe("BrokerSession", () => {
-  it("identifies itself before anything else, once the open packet is there", () => {
+  it("pings and identifies itself before anything else, once the open packet is there", () => {
     const { socket, session } = bench();
     socket.readyState = WebSocket.OPEN;
     socket.dispatchEvent(new Event("open"));
     expect(session.emit("early")).toBe(false);
     expect(socket.sent).toEqual([]);
     socket.accept();
-    expect(socket.sent).toEqual([{ kind: "event", name: "identify", args: [{ token: "t" }] }]);
+    expect(socket.sent).toEqual([
+      { kind: "primus-ping", value: expect.stringMatching(/^\d+$/) },
+      { kind: "event", name: "identify", args: [{ token: "t" }] },
+    ]);
     expect(session.open).toBe(true);
     expect(session.can("receive-post-streams")).toBe(true);
     expect(session.can("fly")).toBe(false);
@@ -113,9 +116,9 @@ describe("BrokerSession", () => {
     const made = bench();
     made.socket.accept();
     await live(made, 24_000, { pongs: true });
-    expect(made.socket.sentOf("primus-ping")).toHaveLength(0);
+    expect(made.socket.sentOf("primus-ping")).toHaveLength(1);
     await live(made, 27_000, { pongs: true });
-    expect(made.socket.sentOf("primus-ping")).toHaveLength(2);
+    expect(made.socket.sentOf("primus-ping")).toHaveLength(3);
     expect(made.events.filter((event) => event.kind === "pong")).toHaveLength(2);
     expect(made.session.open).toBe(true);
     made.session.close();

@@ -5,6 +5,7 @@ import { LIMITS } from "../core/limits.ts";
 import type { ByteStream, Fetch } from "../core/ports.ts";
 import { agentAnswer, type Answer, errorAnswer } from "./answer.ts";
 import { BrokerEndpoints } from "./handshake.ts";
+import type { DirectExchange, DirectRequest } from "../net/direct.ts";
 import { encodeHead, type Upload, uploadAnswer, type UploadOptions } from "./upload.ts";
 
 const TOKEN = "aaaaaaaa-bbbb-4ccc-8ddd-eeeeeeeeeeee";
@@ -38,10 +39,11 @@ function pieces(count: number, size: number, onCancel = (): void => {}): ByteStr
   }, { highWaterMark: 0 });
 }
 
-function bench(fetch: Fetch) {
+function bench(fetch: Fetch, uploadExchange?: DirectExchange) {
   const clock = new FakeClock();
   const options: UploadOptions = {
     fetch,
+    uploadExchange,
     clock,
     endpoints: new BrokerEndpoints("http://broker.example/base/", TOKEN),
     protocolVersion: "5.22.14",
@@ -207,5 +209,98 @@ describe("encodeHead()", () => {
     const json = '{"status":200,"headers":{"a":"é"}}';
     expect([...head.subarray(0, 4)]).toEqual([new TextEncoder().encode(json).length, 0, 0, 0]);
     expect(new TextDecoder().decode(head.subarray(4))).toBe(json);
+  });
+});
+
+describe("uploadAnswer() over a direct connection", () => {
+  const pulled = (text: string, length?: number) => {
+    const parts = [new TextEncoder().encode(text)];
+    let cancelled = false;
+    const take = () => parts.shift();
+    const body = {
+      length,
+      ended: false,
+      take,
+      read: () => Promise.resolve(take()),
+      cancel: () => void (cancelled = true),
+    };
+    return { body, cancelled: () => cancelled };
+  };
+  const nothing = {
+    length: 0,
+    ended: true,
+    take: () => undefined,
+    read: () => Promise.resolve(undefined),
+    cancel: () => {},
+  };
+  const answer = (body: Answer["body"]): Answer => ({ status: 200, headers: {}, errorType: undefined, body });
+  const run = (
+    exchange: DirectExchange,
+    body: Answer["body"],
+    fetch: Fetch = () => Promise.reject(connectFailure()),
+  ) => {
+    const made = bench(fetch, exchange);
+    return { ...made, uploaded: made.upload(answer(body)) };
+  };
+
+  it("sends head and body to the documented address, and counts the body", async () => {
+    const asked: DirectRequest[] = [];
+    const { body } = pulled("hello", 5);
+    const { uploaded } = run(async (request) => {
+      asked.push(request);
+      const piece = await request.body?.source?.read();
+      request.onProgress?.(piece?.length ?? 0);
+      return { status: 200, fields: [], body: nothing, sent: true };
+    }, { kind: "pulled", pulled: body });
+    expect(await uploaded).toBe(5);
+    const [only] = asked;
+    expect(only?.url.href).toBe(`http://broker.example/base/response-data/${TOKEN}/stream%2F1?connection_role=primary`);
+    expect(Object.fromEntries(only?.fields ?? [])).toMatchObject({
+      "content-type": "application/vnd.broker.stream+octet-stream",
+      "snyk-flow-name": "flow",
+    });
+    expect(only?.body?.prefix).toEqual(encodeHead(answer({ kind: "none" })));
+  });
+
+  it.each([
+    ["was refused", { status: 500, sent: true }, "BROKER_REFUSED"],
+    ["was not read whole", { status: 200, sent: false }, "BROKER_REFUSED"],
+  ])("fails when it %s, and gives the agent's answer up", async (_, outcome, code) => {
+    const { body, cancelled } = pulled("hello");
+    const exchange: DirectExchange = () => Promise.resolve({ ...outcome, fields: [], body: nothing });
+    await expect(run(exchange, { kind: "pulled", pulled: body }).uploaded).rejects.toMatchObject({ code });
+    expect(cancelled()).toBe(true);
+  });
+
+  it("says the same of a broken connection, whichever it was", async () => {
+    const exchange: DirectExchange = () => Promise.reject(new OutpostError("CONNECTION_RESET", "Cannot read"));
+    await expect(run(exchange, { kind: "none" }).uploaded).rejects.toMatchObject({
+      code: "BROKER_DISCONNECTED",
+      message: "Cannot deliver an answer: the upload was cut off",
+    });
+  });
+
+  it("gives up when nothing moves for brokerUploadIdleMs", async () => {
+    const { clock, uploaded } = run(
+      ({ signal }) => new Promise((_, reject) => signal.addEventListener("abort", () => reject(signal.reason))),
+      { kind: "none" },
+    );
+    const failed = expect(uploaded).rejects.toMatchObject({ code: "TIMEOUT" });
+    await clock.advance(LIMITS.brokerUploadIdleMs);
+    await clock.advance(LIMITS.brokerUploadIdleMs);
+    await failed;
+    expect(clock.pending).toBe(0);
+  });
+
+  it("goes by fetch where no direct connection can be made", async () => {
+    const received: Received[] = [];
+    const fetch: Fetch = async (request) => {
+      received.push(await receive(request));
+      return Response.json({});
+    };
+    const none: DirectExchange = () => Promise.resolve(undefined);
+    expect(await run(none, { kind: "pulled", pulled: pulled("hello").body }, fetch).uploaded).toBe(5);
+    expect(await run(none, { kind: "json", value: { a: 1 } }, fetch).uploaded).toBe(7);
+    expect(received.map(({ body }) => body)).toEqual(["hello", '{"a":1}']);
   });
 });

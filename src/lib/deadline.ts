@@ -6,6 +6,9 @@
 import { OutpostError } from "../core/errors.ts";
 import type { Clock } from "../core/ports.ts";
 
+/** Why the timer stops: made once, since a reason of its own for each costs as much as all the rest. */
+const OVER = new DOMException("The time limit is no longer needed", "AbortError");
+
 /** Options of {@link withDeadline}. */
 export interface DeadlineOptions {
   readonly clock: Clock;
@@ -24,15 +27,18 @@ export interface DeadlineOptions {
 export async function withDeadline<T>(options: DeadlineOptions, run: (signal: AbortSignal) => Promise<T>): Promise<T> {
   const timer = new AbortController();
   const expired = new AbortController();
-  const tooLate = new OutpostError("TIMEOUT", `${options.what} did not finish within ${options.ms / 1000} s`);
-  const signals = [expired.signal, ...(options.signal === undefined ? [] : [options.signal])];
-  const waiting = options.clock.sleep(options.ms, timer.signal).then(() => expired.abort(tooLate), () => {});
+  const { clock, ms, what, signal } = options;
+  let tooLate: OutpostError | undefined;
+  const waiting = clock.sleep(ms, timer.signal).then(() => {
+    tooLate = new OutpostError("TIMEOUT", `${what} did not finish within ${ms / 1000} s`);
+    expired.abort(tooLate);
+  }, () => {});
   try {
-    return await run(AbortSignal.any(signals));
+    return await run(signal === undefined ? expired.signal : AbortSignal.any([expired.signal, signal]));
   } catch (error) {
-    throw expired.signal.aborted && !options.signal?.aborted ? tooLate : error;
+    throw tooLate !== undefined && !signal?.aborted ? tooLate : error;
   } finally {
-    timer.abort();
+    timer.abort(OVER);
     await waiting;
   }
 }

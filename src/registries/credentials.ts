@@ -7,11 +7,11 @@
  *
  * @module
  */
-import { createHash } from "node:crypto";
 import { CR_TYPE_ALIASES, CR_TYPES } from "../config/schema.ts";
 import { OutpostError } from "../core/errors.ts";
 import type { RegistryCredentials } from "../core/ports.ts";
 import { isRecord } from "../lib/bounded_json.ts";
+import { sha256Hex } from "../lib/sha256.ts";
 
 /** Names of the registry types, as CR_TYPE has them. */
 export type RegistryType = typeof CR_TYPES[number];
@@ -104,7 +104,7 @@ export function encodeCredentials(credentials: RegistryCredentials): string {
 export function credentialHash(credentials: RegistryCredentials): string {
   const { type, base, username, password, token, roleArn, region, externalId } = credentials;
   const fields = [type, base, username, password, token, roleArn, region, externalId].map((field) => field ?? null);
-  return createHash("sha256").update(JSON.stringify(fields)).digest("hex");
+  return sha256Hex(JSON.stringify(fields));
 }
 
 /** The secret parts of credentials, in the forms in which an answer might repeat them. */

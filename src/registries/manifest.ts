@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { createHash } from "node:crypto";
+import process from "node:process";
 import { type Digest, digestAlgorithm } from "../core/digest.ts";
 import { OutpostError } from "../core/errors.ts";
 import { LIMITS } from "../core/limits.ts";
@@ -36,6 +36,11 @@ const CONFIG_TYPES = new Set([
 export type ParsedManifest =
   | { readonly kind: "image"; readonly mediaType: string; readonly manifest: ImageManifest }
   | { readonly kind: "index"; readonly mediaType: string; readonly index: ImageIndex };
+
+/** Loaded when the first manifest comes: it costs 3 MB, which a broker client alone would pay for nothing. */
+function createHash(algorithm: string): ReturnType<typeof import("node:crypto").createHash> {
+  return process.getBuiltinModule("node:crypto").createHash(algorithm);
+}
 
 /** The digest of bytes, with the algorithm of `like`. */
 export function digestOf(bytes: Uint8Array, like: Digest): Digest {
