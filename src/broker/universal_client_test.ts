@@ -176,6 +176,38 @@ describe("UniversalClient", () => {
     expect(self.logger.lines.some(({ message }) => message === "Cannot renew the authorization")).toBe(true);
   });
 
+  it("replaces the sockets of a connection whose type is another one, and lets what runs finish for a while", async () => {
+    const asked = Promise.withResolvers<void>();
+    const self = bench({ polls: true } as Partial<ConnectionSource>, {
+      times: { connectTimeoutMs: 600_000 },
+      dispatch: () => {
+        asked.resolve();
+        return new Promise(() => {});
+      },
+    });
+    await self.client.prepare(never());
+    self.client.start();
+    await self.clock.advance(0);
+    const [old] = self.sockets;
+    old?.accept();
+    const argument = { url: "/list", method: "GET", headers: {}, streamingID: "s1" };
+    old?.receive({ kind: "event", name: "request", args: [argument] });
+    await asked.promise;
+    const typed = apiConnection("hub", ID);
+    const configuration = { ...typed.attributes.configuration, type: "acr" };
+    self.answer = () => Response.json({ data: [{ ...typed, attributes: { ...typed.attributes, configuration } }] });
+    old?.receive({ kind: "event", name: "service", args: [{ url: "/config/reload" }], id: 1 });
+    await self.clock.advance(LIMITS.brokerApiRetryMinMs);
+    expect(self.sockets).toHaveLength(4);
+    self.sockets[2]?.accept();
+    expect(self.sockets[2]?.sentOf("event")[0]?.args[0]).toMatchObject({
+      metadata: { supportedIntegrationType: "acr" },
+    });
+    expect(old?.closed).toBe(false);
+    await self.clock.advance(LIMITS.brokerConnectionDrainMs);
+    expect(old?.closed).toBe(true);
+  });
+
   it("goes on asking in polling mode", async () => {
     const self = bench({ polls: true } as Partial<ConnectionSource>);
     await self.client.prepare(never());
