@@ -173,7 +173,8 @@ async function* pages<T>(
   fetchPage: (nextToken: string | undefined) => Promise<AwsPage<T>>,
 ): AsyncGenerator<readonly T[], void, void> {
   const seen = new Set<string>();
-  for (let token: string | undefined;;) {
+  let token: string | undefined;
+  for (;;) {
     const { items, next }: AwsPage<T> = await fetchPage(token);
     if (items.length > 0) yield items;
     if (next === undefined || next === "") return;

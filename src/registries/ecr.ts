@@ -97,6 +97,12 @@ function invalid(why: string, options: { readonly hint: string }): OutpostError 
 /** The AWS clients of one registry client, loaded by the first call. */
 type LoadAws = () => Promise<AwsEcr>;
 
+/**
+ * Not written into `import()`: what stands there belongs to the program's module graph, and the AWS packages in it would
+ * cost every daemon 3.5 MB.
+ */
+const AWS_ECR = "./aws_ecr.ts";
+
 const loaded = new WeakMap<FlavourContext, LoadAws>();
 
 /** The same for a context's login and lists. */
@@ -113,7 +119,7 @@ async function open(
   { credentials, client, clock, closed, redactor, endpoint: { host } }: FlavourContext,
 ): Promise<AwsEcr> {
   const { roleArn, region, account } = placeOf(credentials);
-  const { AwsEcr } = await import("./aws_ecr.ts");
+  const { AwsEcr } = await import(AWS_ECR) as typeof import("./aws_ecr.ts");
   return new AwsEcr({
     client,
     clock,
