@@ -138,6 +138,15 @@ describe.skipIf(!peersAvailable("snyk-broker", "docker-registry", "skopeo"))("th
     await registries[1]?.restart();
   });
 
+  it("comes back with a new token when the server restarts and refuses the old one", async () => {
+    const known = api.tokens.length;
+    api.revoke();
+    await server.restart();
+    await Promise.all(identifiers.map((id) => server.connected(id, soon())));
+    expect(api.tokens.length).toBeGreaterThan(known);
+    expect((await ask(0, "/list", { headers: named })).status).toBe(200);
+  });
+
   it.each([
     [
       { DEPLOYMENT_ID: crypto.randomUUID() },
