@@ -32,7 +32,6 @@ export const github: Flavour = defineFlavour({
   type: "github-cr",
   title: "GitHub Container Registry",
   basePath: "namespace",
-  tagsLastMarker: false,
   sources: packages,
   loginHint:
     "Use a classic personal access token with read:packages, authorised for single sign-on where that is used; " +

@@ -79,8 +79,8 @@ function api(front: Front, call: FrontCall): Response {
   if (pathname === "/user/packages") return numbered(call, pathname, ownedBy(front, LOGIN.username));
   const [, kind, owner = "", name] =
     /^\/(orgs|users)\/([^/]+)\/packages(?:\/container\/([^/]+)\/versions)?$/.exec(pathname) ?? [];
-  // Everything but the account itself is an organization.
-  if (kind !== (owner === LOGIN.username ? "users" : "orgs")) return apiError(404, "Not Found");
+  const known = owner === LOGIN.username ? "users" : owner.toLowerCase() === ORGANIZATION.toLowerCase() ? "orgs" : "";
+  if (kind !== known) return apiError(404, "Not Found");
   if (name === undefined) return numbered(call, "/organizations/9919/packages", ownedBy(front, owner));
   const image = `${owner}/${decodeURIComponent(name)}`.toLowerCase();
   const all = versions(front, image);
