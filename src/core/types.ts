@@ -184,6 +184,8 @@ export interface ExtractedFile {
   readonly size: number;
   /** Index of the layer that brought it, 0 = bottom. */
   readonly layer: number;
+  /** Place among the layer's entries, as {@link ImageFile.position}; absent when unknown. */
+  readonly position?: number;
   readonly data: JsonValue;
 }
 

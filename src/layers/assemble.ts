@@ -195,7 +195,7 @@ class MergedView implements ImageView {
       const data = content?.kind === "file" ? content.facts?.[extractor] : undefined;
       return content?.kind !== "file" || data === undefined
         ? []
-        : [{ path, size: content.size, layer: place.layer, data }];
+        : [{ path, size: content.size, ...place, data }];
     });
   }
 
