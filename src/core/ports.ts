@@ -117,7 +117,7 @@ export interface ResolvedManifest {
 
 /** Outcome of one step of a registry check. */
 export interface CheckStep {
-  readonly step: "dns" | "tcp" | "tls" | "api" | "login" | "list";
+  readonly step: "dns" | "tcp" | "tls" | "api" | "login" | "limits" | "list";
   readonly ok: boolean;
   readonly message: string;
   readonly hint?: string;

@@ -194,9 +194,7 @@ export class DistributionApi implements RegistryCalls {
    * @throws {OutpostError} for refusals that concern more than this tag.
    */
   async tagInfo(name: string, tag: string, signal: AbortSignal): Promise<TagInfo> {
-    const url = apiUrl(this.endpoint, `${name}/manifests/${tag}`);
-    const target = this.#repositoryTarget(name, { method: "HEAD", url, headers: ACCEPT_MANIFESTS });
-    const { response, login } = await this.#auth.request(target, 0, signal);
+    const { response, login } = await this.#headManifest(name, tag, signal);
     const digest = response.headers.get("docker-content-digest");
     if (response.status === 200 && isDigest(digest)) return { tag, digest, lastPushed: lastModified(response.headers) };
     if (![200, 400, 401, 403, 404, 405, 501].includes(response.status)) {
@@ -204,6 +202,24 @@ export class DistributionApi implements RegistryCalls {
       throw registryError(response, this.#context(action, "manifest", login));
     }
     return await this.#tagInfoByGet(name, tag, signal);
+  }
+
+  async manifestHeaders(name: string, reference: string, signal: AbortSignal): Promise<Headers> {
+    const { response, login } = await this.#headManifest(name, reference, signal, 1);
+    if (response.status === 200) return response.headers;
+    const action = `read ${name}:${reference} from ${this.endpoint.host}`;
+    throw registryError(response, this.#context(action, "manifest", login));
+  }
+
+  #headManifest(
+    name: string,
+    reference: string,
+    signal: AbortSignal,
+    attempts?: number,
+  ): Promise<Authorized<BufferedResponse>> {
+    const url = apiUrl(this.endpoint, `${name}/manifests/${reference}`);
+    const target = this.#repositoryTarget(name, { method: "HEAD", url, headers: ACCEPT_MANIFESTS, attempts });
+    return this.#auth.request(target, 0, signal);
   }
 
   async #tagInfoByGet(name: string, tag: string, signal: AbortSignal): Promise<TagInfo> {

@@ -38,6 +38,8 @@ export interface RegistryCalls extends JsonSource {
   catalog(signal: AbortSignal): AsyncIterable<readonly string[]>;
   /** `/v2/<name>/tags/list`. */
   tags(name: string, signal: AbortSignal): AsyncIterable<readonly string[]>;
+  /** Header fields of a manifest, by one HEAD. `name` is the wire name, `reference` a tag or digest. */
+  manifestHeaders(name: string, reference: string, signal: AbortSignal): Promise<Headers>;
   /** A call to any path at the registry's own origin, with the registry's login. */
   call: JsonSource["call"];
   /**
@@ -83,6 +85,8 @@ export interface Flavour {
   readonly login?: (context: FlavourContext) => LoginSource;
   /** Where the lists come from, when not from `/v2`. Called once per client. */
   readonly sources?: (context: FlavourContext, registry: RegistryCalls) => Sources;
+  /** What a check of the registry shows besides, such as a quota: a sentence, or undefined when there is nothing to tell. */
+  readonly remark?: (registry: RegistryCalls, endpoint: Endpoint, signal: AbortSignal) => Promise<string | undefined>;
   /** Token scope for the repository list; undefined asks for a token without scope. */
   readonly catalogScope: string | undefined;
   /** Actions asked for on a repository whose tags are listed. */

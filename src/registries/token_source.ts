@@ -145,7 +145,9 @@ export class TokenSource {
     const url = new URL(realm);
     if (request.service !== undefined) url.searchParams.set("service", request.service);
     for (const scope of request.scopes) url.searchParams.append("scope", scope);
-    if (login !== undefined && login.username !== "") url.searchParams.set("account", login.username);
+    const account = login === undefined || login.username === login.password ? "" : login.username;
+    // A token that is user name and password at once does not belong into a URL.
+    if (account !== "") url.searchParams.set("account", account);
     const headers = login === undefined ? {} : { authorization: basicAuthorization(login) };
     return client.request({ method: "GET", url, headers }, LIMITS.tokenBodyBytes, signal);
   }

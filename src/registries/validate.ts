@@ -33,8 +33,8 @@ const CONNECTION_STEP: Partial<Record<ErrorCode, Step>> = {
 const LIST_IS_OPTIONAL: ReadonlySet<ErrorCode> = new Set(["NO_CATALOG_PERMISSION", "CATALOG_UNSUPPORTED"]);
 
 /**
- * Checks a registry: connection, API, login, first page of the repository list. The connection's own steps are told
- * from the outcome of the first request.
+ * Checks a registry: connection, API, login, what the type tells besides, first page of the repository list. The
+ * connection's own steps are told from the outcome of the first request.
  *
  * @param repositories The list of repositories, not yet started.
  * @throws {OutpostError} CANCELLED only.
@@ -61,6 +61,8 @@ export async function validateRegistry(
   } catch (error) {
     return failed(steps, [], error, signal, "login");
   }
+  const remark = await flavour.remark?.(api, api.endpoint, signal);
+  if (remark !== undefined) steps.push(passed("limits", remark));
   try {
     const { value } = await repositories.next();
     await repositories.return();
