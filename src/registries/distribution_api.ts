@@ -118,11 +118,8 @@ export class DistributionApi implements RegistryCalls {
   /** `GET /v2/` with the login that the registry asks for. */
   async login(signal: AbortSignal): Promise<{ readonly login: LoginState }> {
     const action = `log in to ${this.endpoint.host}`;
-    const target = {
-      request: { method: "GET" as const, url: apiUrl(this.endpoint, "") },
-      area: "api" as const,
-      scopes: [],
-    };
+    const request: HttpRequest = { method: "GET", url: apiUrl(this.endpoint, "") };
+    const target = { request, area: "api" as const, scopes: [] };
     const { response, login } = await this.#auth.request(target, LIMITS.errorBodyBytes, signal);
     // A token that the token server gave proves the login, even where the API's root wants more.
     if (response.status === 200 || (login === "token" && response.status === 401)) return { login };
