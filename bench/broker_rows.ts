@@ -70,13 +70,14 @@ export function median(values: readonly number[]): number {
   return values.toSorted((a, b) => a - b)[values.length >> 1] ?? NaN;
 }
 
-/** Compares the medians. */
+/** Compares round by round, since what else runs on the machine changes with time; shows the medians. */
 export function judge(targets: readonly Target[], samples: Samples): readonly Row[] {
   const round = (value: number): number => Number(value.toPrecision(3));
   return targets.map((target) => {
     const ours = median(samples[target.ours] ?? []);
     const peer = median(samples[target.peer] ?? []);
-    const ratio = Number((ours / peer).toFixed(2));
+    const rounds = samples[target.ours] ?? [];
+    const ratio = Number(median(rounds.map((value, turn) => value / (samples[target.peer]?.[turn] ?? NaN))).toFixed(2));
     const { name, unit } = target;
     return { name, unit, ours: round(ours), peer: round(peer), ratio, ...verdict(target, ours, ratio) };
   });
@@ -116,7 +117,7 @@ export async function write(rows: readonly Row[], rounds: number): Promise<void>
       Deno.loadavg()[0]?.toFixed(1)
     }, Deno ${Deno.version.deno}`,
     method: "Snyk's broker client 5.22.14 on Node.js 24 and ours by the task start, in turn between the same broker " +
-      `server and the same agent on this machine, which the asking program shares too; medians of ${rounds} rounds`,
+      `server and the same agent on this machine, which the asking program shares too; medians of ${rounds} rounds, and of their ratios`,
     rows,
   };
   await Deno.writeTextFile(file, `${JSON.stringify({ ...all, broker }, null, 2)}\n`);

@@ -173,14 +173,17 @@ function uploadError(error: unknown, signal: AbortSignal): OutpostError {
     : new OutpostError("BROKER_DISCONNECTED", "Cannot deliver an answer: the upload was cut off");
 }
 
+const encoder = new TextEncoder();
+
 /** Length of the head as uint32 little-endian, and the head itself: in one piece, since older servers need that. */
 export function encodeHead(answer: Pick<Answer, "status" | "headers" | "errorType">): Uint8Array<ArrayBuffer> {
   const { status, headers, errorType } = answer;
-  const json = new TextEncoder().encode(JSON.stringify({ status, headers, errorType }));
-  const head = new Uint8Array(4 + json.length);
-  new DataView(head.buffer).setUint32(0, json.length, true);
-  head.set(json, 4);
-  return head;
+  const json = JSON.stringify({ status, headers, errorType });
+  // UTF-8 takes at most three bytes for what is one unit in a string.
+  const head = new Uint8Array(4 + 3 * json.length);
+  const { written } = encoder.encodeInto(json, head.subarray(4));
+  new DataView(head.buffer).setUint32(0, written, true);
+  return head.subarray(0, 4 + written);
 }
 
 /**

@@ -8,16 +8,15 @@
 import { OutpostError } from "../core/errors.ts";
 import { LIMITS } from "../core/limits.ts";
 import type { Clock } from "../core/ports.ts";
-import { concatBytes } from "../lib/bytes.ts";
 import { type ByteConnection, DirectConnection } from "./direct_connection.ts";
 import { CHUNK_OVERHEAD, encodeChunk, LAST_CHUNK } from "./http1_chunks.ts";
 import {
-  encodeRequestHead,
   type Field,
   type Framing,
   isFieldName,
   isFieldValue,
   type ResponseHead,
+  writeRequestHead,
 } from "./http1_head.ts";
 import type { PulledBody } from "./pulled_body.ts";
 
@@ -101,7 +100,7 @@ export class DirectClient {
         if (opening === undefined) return undefined;
         throw connectionBroke();
       }
-      opening ??= openingOf(request);
+      opening ??= openingOf(request, connection);
       const response = await this.#attempt(connection, request, opening);
       if (response !== undefined) return response;
       // The peer had closed a connection at rest, so that it has not seen the request. The others are as old.
@@ -221,27 +220,56 @@ export class DirectClient {
 /** Marks a failure of the body's source, so that it is not taken for one of the connection. */
 class SourceError extends Error {}
 
-/** Head, prefix and what of the body is here already: in one piece, since each write costs the peer a wake-up. */
-function openingOf({ method, url, fields, body }: DirectRequest): Opening {
+/**
+ * Head, prefix and what of the body is here already: in one piece, since each write costs the peer a wake-up, and in the
+ * connection's own buffer where it fits.
+ */
+function openingOf(request: DirectRequest, connection: DirectConnection): Opening {
+  const { body } = request;
   if (body === undefined) {
-    return { bytes: encodeRequestHead(method, url, fields, undefined), chunked: false, whole: true, taken: 0 };
+    const { bytes, end } = headOf(request, undefined, 0, connection.output);
+    return { bytes: bytes.subarray(0, end), chunked: false, whole: true, taken: 0 };
   }
   const { prefix, source } = body;
   const length = source === undefined ? 0 : source.length;
   const framing: Framing = length === undefined
     ? { kind: "chunked" }
     : { kind: "length", bytes: prefix.length + length };
-  const head = encodeRequestHead(method, url, fields, framing);
+  const chunked = framing.kind === "chunked";
   const first = source?.take();
-  const content = first === undefined ? [prefix] : [prefix, first];
-  const whole = source === undefined || source.ended;
   const taken = first?.length ?? 0;
-  if (framing.kind === "length") return { bytes: concatBytes([head, ...content]), chunked: false, whole, taken };
-  const parts = content.map((part) => {
-    const chunk = new Uint8Array(part.length + CHUNK_OVERHEAD);
-    return chunk.subarray(0, encodeChunk(part, chunk));
-  });
-  return { bytes: concatBytes([head, ...parts, ...(whole ? [LAST_CHUNK] : [])]), chunked: true, whole, taken };
+  const whole = source === undefined || source.ended;
+  const room = prefix.length + taken + 2 * CHUNK_OVERHEAD + LAST_CHUNK.length;
+  const { bytes, end } = headOf(request, framing, room, connection.output);
+  let at = end;
+  const put = (part: Uint8Array): void => {
+    if (chunked) {
+      at += encodeChunk(part, bytes.subarray(at));
+    } else {
+      bytes.set(part, at);
+      at += part.length;
+    }
+  };
+  put(prefix);
+  if (first !== undefined) put(first);
+  if (chunked && whole) {
+    bytes.set(LAST_CHUNK, at);
+    at += LAST_CHUNK.length;
+  }
+  return { bytes: bytes.subarray(0, at), chunked, whole, taken };
+}
+
+/** The head in a buffer that has room for so many bytes behind it: the given one if it is large enough. */
+function headOf(
+  { method, url, fields }: DirectRequest,
+  framing: Framing | undefined,
+  room: number,
+  buffer: Uint8Array,
+): { readonly bytes: Uint8Array; readonly end: number } {
+  for (let bytes = buffer;; bytes = new Uint8Array(bytes.length * 2 + room)) {
+    const end = writeRequestHead(method, url, fields, framing, bytes);
+    if (end !== undefined && end + room <= bytes.length) return { bytes, end };
+  }
 }
 
 async function send(connection: DirectConnection, request: DirectRequest, opening: Opening): Promise<void> {

@@ -22,6 +22,8 @@ export interface ByteConnection {
 const BUFFER_BYTES = 16 * 1024;
 /** What one read of a large body may bring. */
 const LARGE_BUFFER_BYTES = 128 * 1024;
+/** Holds the head of a request and a small body. */
+const OUTPUT_BYTES = 4 * 1024;
 /** Large buffers that are kept for the next body. */
 const LARGE_BUFFERS = 8;
 const largeBuffers: Uint8Array<ArrayBuffer>[] = [];
@@ -36,6 +38,8 @@ export class DirectConnection {
   #heard = false;
   #closed = false;
   #exchanges = 0;
+  /** For the first bytes of a request. */
+  readonly output: Uint8Array<ArrayBuffer> = new Uint8Array(OUTPUT_BYTES);
   /** When it was put aside, in milliseconds since the epoch. */
   idleSince = 0;
 

@@ -96,22 +96,40 @@ function framingOf(fields: readonly Field[]): Framing {
 }
 
 /**
- * Writes the head of a request. `target` is path and query of a parsed URL, which hold no blank.
+ * Writes the head of a request to the beginning of `target`. Path and query of a parsed URL hold no blank.
  *
+ * @returns bytes written; undefined when the target is too small.
  * @param fields Names and values that {@link isFieldName} and {@link isFieldValue} accept.
  */
+export function writeRequestHead(
+  method: string,
+  url: URL,
+  fields: Iterable<Field>,
+  framing: Framing | undefined,
+  target: Uint8Array,
+): number | undefined {
+  let text = `${method} ${url.pathname}${url.search} HTTP/1.1\r\nhost: ${url.host}\r\n`;
+  for (const [name, value] of fields) text += `${name}: ${value}\r\n`;
+  if (framing?.kind === "length") text += `content-length: ${framing.bytes}\r\n`;
+  if (framing?.kind === "chunked") text += "transfer-encoding: chunked\r\n";
+  return writeLatin1(`${text}\r\n`, target);
+}
+
+/** {@link writeRequestHead} into bytes of its own. */
 export function encodeRequestHead(
   method: string,
   url: URL,
   fields: Iterable<Field>,
   framing: Framing | undefined,
 ): Uint8Array<ArrayBuffer> {
-  let text = `${method} ${url.pathname}${url.search} HTTP/1.1\r\nhost: ${url.host}\r\n`;
-  for (const [name, value] of fields) text += `${name}: ${value}\r\n`;
-  if (framing?.kind === "length") text += `content-length: ${framing.bytes}\r\n`;
-  if (framing?.kind === "chunked") text += "transfer-encoding: chunked\r\n";
-  return fromLatin1(`${text}\r\n`);
+  for (let target = new Uint8Array(ENCODED_BYTES);; target = new Uint8Array(target.length * 2)) {
+    const written = writeRequestHead(method, url, fields, framing, target);
+    if (written !== undefined) return target.subarray(0, written);
+  }
 }
+
+/** More than a head commonly has. */
+const ENCODED_BYTES = 1024;
 
 /** One character per byte. */
 function latin1(bytes: Uint8Array): string {
@@ -123,9 +141,14 @@ function latin1(bytes: Uint8Array): string {
   return text;
 }
 
-function fromLatin1(text: string): Uint8Array<ArrayBuffer> {
-  const bytes = new TextEncoder().encode(text);
-  return bytes.length === text.length ? bytes : Uint8Array.from(text, (character) => character.charCodeAt(0));
+const encoder = new TextEncoder();
+
+function writeLatin1(text: string, target: Uint8Array): number | undefined {
+  if (text.length > target.length) return undefined;
+  const { read, written } = encoder.encodeInto(text, target);
+  if (read === text.length && written === text.length) return written;
+  for (let at = 0; at < text.length; at++) target[at] = text.charCodeAt(at);
+  return text.length;
 }
 
 function malformed(what: string): OutpostError {

@@ -1,7 +1,15 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { OutpostError } from "../core/errors.ts";
-import { encodeRequestHead, headEnd, isFieldName, isFieldValue, parseResponseHead } from "./http1_head.ts";
+import {
+  encodeRequestHead,
+  type Field,
+  type Framing,
+  headEnd,
+  isFieldName,
+  isFieldValue,
+  parseResponseHead,
+} from "./http1_head.ts";
 
 const bytes = (text: string): Uint8Array<ArrayBuffer> => Uint8Array.from(text, (letter) => letter.charCodeAt(0));
 const parse = (text: string, withoutBody = false) => parseResponseHead(bytes(`${text}\r\n\r\n`), withoutBody);
@@ -95,13 +103,20 @@ describe("parseResponseHead()", () => {
 describe("encodeRequestHead()", () => {
   it("writes what it is given, latin-1 included, with the body's framing", () => {
     const url = new URL("http://host:81/a?b=c#d");
-    const text = (...args: Parameters<typeof encodeRequestHead>): string =>
-      String.fromCharCode(...encodeRequestHead(...args));
-    expect(text("GET", url, [["x", "\xe9"]], undefined)).toBe(
+    const text = (method: string, to: URL, fields: Iterable<Field>, framing?: Framing): string =>
+      String.fromCharCode(...encodeRequestHead(method, to, fields, framing));
+    expect(text("GET", url, [["x", "y".repeat(5_000)]])).toContain(`\r\nx: ${"y".repeat(5_000)}\r\n\r\n`);
+    expect(text("GET", url, [["x", "\xe9"]])).toBe(
       "GET /a?b=c HTTP/1.1\r\nhost: host:81\r\nx: \xe9\r\n\r\n",
     );
     expect(text("POST", url, [], { kind: "length", bytes: 5 })).toContain("\r\ncontent-length: 5\r\n\r\n");
     expect(text("POST", url, [], { kind: "chunked" })).toContain("\r\ntransfer-encoding: chunked\r\n\r\n");
+  });
+
+  it("says when the target of writeRequestHead() is too small", () => {
+    const url = new URL("http://host/");
+    expect(writeRequestHead("GET", url, [], undefined, new Uint8Array(29))).toBe(undefined);
+    expect(writeRequestHead("GET", url, [], undefined, new Uint8Array(30))).toBe(30);
   });
 
   it("is protected by the checks of names and values", () => {
