@@ -145,7 +145,7 @@ function means(response: BufferedResponse, body: ErrorBody, context: ErrorContex
 function refused(status: number, body: ErrorBody, context: ErrorContext): Meaning {
   const said = body.message ?? "";
   const { subject, flavour } = context;
-  if (/\b(?:has |is |token )expired\b/i.test(said) || body.codes.some((code) => code.startsWith("EXPIREDTOKEN"))) {
+  if (/\b(?:has |is |token |verification: )expired\b/i.test(said) || body.codes.some((code) => code.startsWith("EXPIREDTOKEN"))) {
     return {
       code: "EXPIRED_CREDENTIALS",
       problem: "the credentials have expired",

@@ -1,5 +1,5 @@
 /**
- * JSON Web Tokens, as far as registries need them: how long one lives, and signing one with a service account's key.
+ * JSON Web Tokens, as far as registries need them: how long one lives, whose it is, and signing one with a service account's key.
  *
  * @module
  */
@@ -8,17 +8,27 @@ import { isRecord, parseJsonBytes } from "../lib/bounded_json.ts";
 
 /** Life of a token in milliseconds by its claims `iat` and `exp` (RFC 7519 §4.1); undefined when it does not tell. */
 export function jwtLifetimeMs(token: string): number | undefined {
+  const claims = claimsOf(token);
+  if (claims === undefined) return undefined;
+  const seconds = Number(claims["exp"]) - Number(claims["iat"] ?? claims["nbf"]);
+  return seconds > 0 && Number.isFinite(seconds) ? seconds * 1000 : undefined;
+}
+
+/** Whose token it is, by its claim `sub`; undefined when it does not tell. */
+export function jwtSubject(token: string): string | undefined {
+  const subject = claimsOf(token)?.["sub"];
+  return typeof subject === "string" && subject !== "" ? subject : undefined;
+}
+
+function claimsOf(token: string): Readonly<Record<string, unknown>> | undefined {
   const [, payload, signature] = token.split(".");
   if (payload === undefined || signature === undefined) return undefined;
-  let claims: unknown;
   try {
-    claims = parseJsonBytes(Uint8Array.fromBase64(payload, { alphabet: "base64url" }));
+    const claims = parseJsonBytes(Uint8Array.fromBase64(payload, { alphabet: "base64url" }));
+    return isRecord(claims) ? claims : undefined;
   } catch {
     return undefined;
   }
-  if (!isRecord(claims)) return undefined;
-  const seconds = Number(claims["exp"]) - Number(claims["iat"] ?? claims["nbf"]);
-  return seconds > 0 && Number.isFinite(seconds) ? seconds * 1000 : undefined;
 }
 
 /**

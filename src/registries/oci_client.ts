@@ -9,6 +9,7 @@ import { isRepository, isTag } from "../core/image_ref.ts";
 import { LIMITS } from "../core/limits.ts";
 import type { ImageHandle, Registry, ResolvedManifest, ResolveOptions, ValidationReport } from "../core/ports.ts";
 import type { Descriptor, ImageIndex, ImageManifest, TagInfo } from "../core/types.ts";
+import { mapBounded } from "../lib/map_bounded.ts";
 import { choosePlatform } from "../lib/platform.ts";
 import { DistributionApi, type DistributionApiOptions } from "./distribution_api.ts";
 import { firstListing } from "./first_listing.ts";
@@ -182,25 +183,4 @@ export class OciRegistry implements Registry {
 
 function mayBeImage(entry: Descriptor): boolean {
   return entry.mediaType === "" || (MANIFEST_TYPES as readonly string[]).includes(entry.mediaType);
-}
-
-/** Maps with so many at once, in order; the first failure ends it once the running ones are done. */
-async function mapBounded<T, R>(items: readonly T[], bound: number, map: (item: T) => Promise<R>): Promise<R[]> {
-  const results: R[] = [];
-  let next = 0;
-  let failed = false;
-  const work = async (): Promise<void> => {
-    for (let at = next++; at < items.length && !failed; at = next++) {
-      try {
-        results[at] = await map(items[at] as T);
-      } catch (error) {
-        failed = true;
-        throw error;
-      }
-    }
-  };
-  const outcomes = await Promise.allSettled(Array.from({ length: Math.min(bound, items.length) }, work));
-  const failure = outcomes.find((outcome) => outcome.status === "rejected");
-  if (failure !== undefined) throw failure.reason;
-  return results;
 }
