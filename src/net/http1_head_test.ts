@@ -9,6 +9,7 @@ import {
   isFieldName,
   isFieldValue,
   parseResponseHead,
+  writeRequestHead,
 } from "./http1_head.ts";
 
 const bytes = (text: string): Uint8Array<ArrayBuffer> => Uint8Array.from(text, (letter) => letter.charCodeAt(0));
