@@ -5,7 +5,7 @@
  */
 import { OutpostError } from "../core/errors.ts";
 import type { FlavourContext } from "./flavour.ts";
-import { type Listing, OTHER_SOURCE_MAY_WORK } from "./first_listing.ts";
+import { type Listing, REFUSED } from "./first_listing.ts";
 
 /** An owner and its list, not yet started. */
 export interface OwnedListing {
@@ -46,7 +46,7 @@ export async function* listByOwner(
       }
       listed = true;
     } catch (error) {
-      if (begun || !(error instanceof OutpostError) || !OTHER_SOURCE_MAY_WORK.has(error.code)) throw error;
+      if (begun || !(error instanceof OutpostError) || !REFUSED.has(error.code)) throw error;
       refusal ??= error;
       logger.warn("The repositories of an owner cannot be listed", { host: endpoint.host, owner, code: error.code });
     }

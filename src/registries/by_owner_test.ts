@@ -59,6 +59,8 @@ describe("listByOwner()", () => {
   it("fails when a list breaks off, and for reasons that concern everybody", async () => {
     const broken = owned("a", ["a/1"], new OutpostError("REGISTRY_PROTOCOL", "Cannot list"));
     expect(await codeOf(collect(listByOwner(context(), [broken, owned("b", ["b/1"])])))).toBe("REGISTRY_PROTOCOL");
+    const useless = owned("a", new OutpostError("REGISTRY_PROTOCOL", "Cannot list"));
+    expect(await codeOf(collect(listByOwner(context(), [useless, owned("b", ["b/1"])])))).toBe("REGISTRY_PROTOCOL");
     const limited = owned("a", new OutpostError("RATE_LIMITED", "Cannot list"));
     expect(await codeOf(collect(listByOwner(context(), [limited, owned("b", ["b/1"])])))).toBe("RATE_LIMITED");
   });

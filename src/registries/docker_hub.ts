@@ -12,7 +12,7 @@ import { listByOwner, namedOwners, type OwnedListing } from "./by_owner.ts";
 import { hasLogin } from "./credentials.ts";
 import { type Endpoint, parseBase, qualifyName } from "./endpoint.ts";
 import { protocolError } from "./errors.ts";
-import { OTHER_SOURCE_MAY_WORK } from "./first_listing.ts";
+import { REFUSED } from "./first_listing.ts";
 import { type CatalogSource, defineFlavour, type Flavour, type FlavourContext, type TagSource } from "./flavour.ts";
 import { type JsonSource, recordsOf, textOf, timeOf } from "./json_source.ts";
 import { jwtLifetimeMs } from "./jwt.ts";
@@ -114,11 +114,12 @@ async function ownersOf(context: FlavourContext, api: JsonSource, signal: AbortS
     const url = new URL(`${API}/v2/repositories/namespaces`);
     const { value } = await api.call({ url, action, subject: "catalog" }, signal);
     const list: unknown = isRecord(value) ? value["namespaces"] : undefined;
-    const found = Array.isArray(list) ? list.filter((item: unknown) => typeof item === "string" && item !== "") : [];
+    if (!Array.isArray(list)) throw protocolError(action, "the answer holds no namespaces");
+    const found = list.filter((item: unknown) => typeof item === "string" && item !== "");
     return found.length > 0 ? found : [account];
   } catch (error) {
     // An undocumented call: tokens of organizations, whose name the account is, may not make it.
-    if (error instanceof OutpostError && OTHER_SOURCE_MAY_WORK.has(error.code)) return [account];
+    if (error instanceof OutpostError && REFUSED.has(error.code)) return [account];
     throw error;
   }
 }

@@ -63,6 +63,14 @@ describe.skipIf(!peersAvailable("docker-registry"))("Docker Hub", () => {
       expect(await collect(open().repositories(signal))).toEqual(["outpost/own"]);
     }));
 
+  it("does not take an answer that is none for a refusal of the namespaces", () =>
+    withSubject(dockerHubFront, async ({ front, open }) => {
+      for (const body of ["<html>", "{}", "[]"]) {
+        front.inject(/\/namespaces$/, answers(200, JSON_TYPE, body));
+        expect(await codeOf(collect(open().repositories(signal)))).toBe("REGISTRY_PROTOCOL");
+      }
+    }));
+
   it("lists public repositories of named owners without a login, and says so when nobody is named", async () => {
     const named = { ...dockerHubFront, options: { namespaces: ["acme"] } };
     await withSubject(named, async ({ front, open, repository }) => {

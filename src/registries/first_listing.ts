@@ -8,14 +8,19 @@ import { type ErrorCode, OutpostError } from "../core/errors.ts";
 /** A list, not yet started. */
 export type Listing<T> = () => AsyncIterable<readonly T[]>;
 
-/** Errors that another source of the same list may not have: no such API there, or no right to it. */
-export const OTHER_SOURCE_MAY_WORK: ReadonlySet<ErrorCode> = new Set([
+/** Refusals: the list is there for others, or not there at all. What else goes wrong may hide names of this list. */
+export const REFUSED: ReadonlySet<ErrorCode> = new Set([
   "NO_CATALOG_PERMISSION",
   "CATALOG_UNSUPPORTED",
-  "NOT_A_REGISTRY",
-  "REGISTRY_PROTOCOL",
   "REPO_FORBIDDEN",
   "REPO_NOT_FOUND",
+]);
+
+/** Errors that another source of the same list may not have: no such API there, or no right to it. */
+export const OTHER_SOURCE_MAY_WORK: ReadonlySet<ErrorCode> = new Set([
+  ...REFUSED,
+  "NOT_A_REGISTRY",
+  "REGISTRY_PROTOCOL",
 ]);
 
 /**

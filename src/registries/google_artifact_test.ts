@@ -188,6 +188,21 @@ describe.skipIf(!peersAvailable("docker-registry"))("Artifact Registry", () => {
       expect(asked.map(({ digest }) => digest)).toEqual(digests);
     }));
 
+  it("takes neither an empty object nor a text for a list of tags", () =>
+    withSubject(googleArtifactFront, async ({ front, open, repository }) => {
+      for (const body of ["{}", '"tags"', "[]"]) {
+        front.inject(/\/tags\/list$/, answers(200, JSON_TYPE, body));
+        expect(await collect(open().tagsWithMetadata(repository(0), signal))).toHaveLength(3);
+      }
+    }));
+
+  it("fails when the list of projects is no list", () =>
+    withSubject(googleArtifactFront, async ({ front, open }) => {
+      front.inject(/^projects GET/, answers(200, JSON_TYPE, '{"projects":"my-project"}'));
+      front.inject(/\/v2\/my-project\/tags\/list$/, answers(404), 9);
+      expect(await codeOf(collect(open().repositories(signal)))).toBe("CATALOG_UNSUPPORTED");
+    }));
+
   it("tells a repository that may not be read from a login that is wrong", () =>
     withSubject(googleArtifactFront, async ({ front, open }) => {
       front.state.mayList = false;

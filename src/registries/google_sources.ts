@@ -6,7 +6,7 @@
  */
 import { OutpostError } from "../core/errors.ts";
 import { listByOwner, type OwnedListing } from "./by_owner.ts";
-import { firstListing, type Listing, OTHER_SOURCE_MAY_WORK } from "./first_listing.ts";
+import { firstListing, type Listing, OTHER_SOURCE_MAY_WORK, REFUSED } from "./first_listing.ts";
 import type { FlavourContext, RegistryCalls, Sources } from "./flavour.ts";
 import { type GoogleAccount, googleAccount } from "./google_account.ts";
 import { googleTags, walkRepositories } from "./google_tags.ts";
@@ -175,7 +175,7 @@ class Native {
       return [...new Set([...known, ...found])];
     } catch (error) {
       // Most accounts may not look for projects; their own one is enough.
-      if (known.length === 0 || !(error instanceof OutpostError) || !OTHER_SOURCE_MAY_WORK.has(error.code)) throw error;
+      if (known.length === 0 || !(error instanceof OutpostError) || !REFUSED.has(error.code)) throw error;
       return known;
     }
   }

@@ -10,7 +10,7 @@ import { isRepository } from "../core/image_ref.ts";
 import { LIMITS } from "../core/limits.ts";
 import type { TagInfo } from "../core/types.ts";
 import { isRecord } from "../lib/bounded_json.ts";
-import { OTHER_SOURCE_MAY_WORK } from "./first_listing.ts";
+import { REFUSED } from "./first_listing.ts";
 import { apiUrl } from "./endpoint.ts";
 import { protocolError, type Subject } from "./errors.ts";
 import type { FlavourContext, RegistryCalls, TagSource } from "./flavour.ts";
@@ -42,7 +42,7 @@ function tagsCall({ endpoint }: FlavourContext, name: string, subject: Subject):
 }
 
 function tagInfos(value: unknown, action: string): readonly TagInfo[] {
-  const fields = isRecord(value) ? value : {};
+  const fields = fieldsOf(value, action);
   const manifests = isRecord(fields["manifest"]) ? fields["manifest"] : undefined;
   const names = textsOf(fields["tags"]);
   if (manifests === undefined && names.length > 0) throw protocolError(action, "the answer holds no manifests");
@@ -54,6 +54,11 @@ function tagInfos(value: unknown, action: string): readonly TagInfo[] {
   const named = new Set(known.map(({ tag }) => tag));
   const others = names.filter((tag) => !named.has(tag));
   return [...known, ...others.map((tag): TagInfo => ({ tag, digest: null, lastPushed: null }))];
+}
+
+function fieldsOf(value: unknown, action: string): Readonly<Record<string, unknown>> {
+  if (isRecord(value) && ["tags", "manifest", "child"].some((member) => value[member] !== undefined)) return value;
+  throw protocolError(action, "the answer is no list of tags");
 }
 
 /** Milliseconds since the epoch: a text at Container Registry, a number at Artifact Registry. */
@@ -109,7 +114,7 @@ interface Node {
 function nodeOf(outcome: PromiseSettledResult<Node>, isRoot: boolean): readonly Node[] {
   if (outcome.status === "fulfilled") return [outcome.value];
   const error: unknown = outcome.reason;
-  if (!isRoot && error instanceof OutpostError && OTHER_SOURCE_MAY_WORK.has(error.code)) return [];
+  if (!isRoot && error instanceof OutpostError && REFUSED.has(error.code)) return [];
   throw error;
 }
 
@@ -119,8 +124,8 @@ async function visitName(
   name: string,
   signal: AbortSignal,
 ): Promise<Node> {
-  const { value } = await registry.call(tagsCall(context, name, "catalog"), signal);
-  const fields = isRecord(value) ? value : {};
+  const call = tagsCall(context, name, "catalog");
+  const fields = fieldsOf((await registry.call(call, signal)).value, call.action);
   const manifests = isRecord(fields["manifest"]) ? Object.keys(fields["manifest"]) : [];
   const repository = manifests.length > 0 || textsOf(fields["tags"]).length > 0;
   const children = textsOf(fields["child"]).map((child) => `${name}/${child}`).filter(isRepository);

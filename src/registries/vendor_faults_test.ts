@@ -12,9 +12,12 @@ import {
   setsCookie,
   tooManyRequests,
 } from "../../tests/fronts/faults.ts";
+import { digitaloceanFront } from "../../tests/fronts/digitalocean_front.ts";
+import { dockerHubFront } from "../../tests/fronts/docker_hub_front.ts";
 import type { FrontDefinition } from "../../tests/fronts/front.ts";
 import { githubFront } from "../../tests/fronts/github_front.ts";
 import { gitlabFront } from "../../tests/fronts/gitlab_front.ts";
+import { gcrFront, googleArtifactFront } from "../../tests/fronts/google_front.ts";
 import { nexusFront } from "../../tests/fronts/nexus_front.ts";
 import { quayFront } from "../../tests/fronts/quay_front.ts";
 import { type Subject, withSubject } from "../../tests/fronts/subject.ts";
@@ -33,10 +36,24 @@ interface Vendor {
   readonly tags: RegExp;
 }
 
+const GOOGLE = { lists: /^api GET .*\/packages\?/, tags: /^registry GET .*\/tags\/list$/ } as const;
+
 const VENDORS = ([
   { definition: githubFront, lists: /^api GET \/orgs\/octo\/packages\?/, tags: /^api GET .*\/versions\?/ },
   { definition: gitlabFront, lists: /^gitlab GET \/api\/v4\/groups/, tags: /^registry GET \/gitlab\/v1\// },
   { definition: quayFront, lists: /^registry GET \/api\/v1\/repository\?/, tags: /^registry GET .*\/tag\// },
+  {
+    definition: { ...dockerHubFront, options: { namespaces: ["acme"] } },
+    lists: /^hub GET \/v2\/namespaces\/acme\/repositories\?/,
+    tags: /^hub GET .*\/tags\?/,
+  },
+  {
+    definition: digitaloceanFront,
+    lists: /^api GET \/v2\/regist(?:ries|ry)\/mine\/repositoriesV2/,
+    tags: /^api GET .*\/tags\?/,
+  },
+  { definition: googleArtifactFront, ...GOOGLE },
+  { definition: gcrFront, ...GOOGLE },
   { definition: nexusFront, lists: /^registry GET .*\/_catalog/, tags: /^registry GET .*\/rest\/v1\/search/ },
 ] as const satisfies readonly Vendor[]).map((vendor) => [vendor.definition.type, vendor] as const);
 
@@ -48,6 +65,11 @@ const AFTER_LINK: Readonly<Record<string, string>> = {
   // The API has no links: its cursor is in the answer.
   "quay-cr": "no error",
   "nexus-cr": "REGISTRY_PROTOCOL",
+  // So are theirs, or the next page's URL, which is looked at too.
+  "docker-hub": "no error",
+  "digitalocean-cr": "no error",
+  "google-artifact-cr": "no error",
+  "gcr": "no error",
 };
 
 const JSON_TYPE = { "content-type": "application/json" };
