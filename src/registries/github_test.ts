@@ -86,6 +86,12 @@ describe.skipIf(!peersAvailable("docker-registry"))("GitHub", () => {
       ]);
     }));
 
+  it("fails when organizations cannot be read for another reason", () =>
+    withSubject(listing(), async ({ front, open }) => {
+      front.inject(/\/user\/orgs/, answers(200, { "content-type": "application/json" }, "{}"));
+      expect(await codeOf(collect(open().repositories(signal)))).toBe("REGISTRY_PROTOCOL");
+    }));
+
   it("passes over an owner that does not exist, unless there is no other", async () => {
     await withSubject(listing("absent", "octo"), async ({ open, repository }) => {
       expect(await collect(open().repositories(signal))).toEqual([repository(0)]);

@@ -30,6 +30,17 @@ async function datesOf({ open, repository }: Subject): Promise<readonly (string 
   return found.map(({ lastPushed }) => lastPushed);
 }
 
+/** The same tag of another image. */
+function withOtherName(item: Record<string, unknown>): Record<string, unknown> {
+  const path = `/v2/other/manifests/${item["version"]}`;
+  return {
+    ...item,
+    id: `other-${item["id"]}`,
+    name: "other",
+    assets: [{ path, checksum: { sha256: "f".repeat(64) } }],
+  };
+}
+
 const withoutLink: Fault = async (_, next) => {
   const { body, headers } = await next();
   const kept = new Headers(headers);
@@ -84,6 +95,13 @@ describe.skipIf(!peersAvailable("docker-registry"))("Nexus", () => {
       ]);
     }));
 
+  it("does not search where there are no tags", () =>
+    withSubject(nexusFront, async ({ front, open, repository, tagged }) => {
+      tagged([]);
+      expect(await collect(open().tagsWithMetadata(repository(1), signal))).toEqual([]);
+      expect(front.lines()).toEqual([`${BASE}/${repository(1)}/tags/list?n=1000`]);
+    }));
+
   it("asks every tag when the search does not know all of them", () =>
     withSubject(nexusFront, async (subject) => {
       subject.front.inject(SEARCH, searching((items) => items.slice(1)));
@@ -108,10 +126,7 @@ describe.skipIf(!peersAvailable("docker-registry"))("Nexus", () => {
 
   it("does not take an image for another of a similar name, nor a date that is none for one", () =>
     withSubject(nexusFront, async (subject) => {
-      subject.front.inject(
-        SEARCH,
-        searching((items) => [...items, ...items.map((item) => ({ ...item, name: "other", id: `o${item["id"]}` }))]),
-      );
+      subject.front.inject(SEARCH, searching((items) => [...items, ...items.map(withOtherName)]));
       expect(await datesOf(subject)).not.toContain(null);
       type Assets = { readonly assets: readonly Record<string, unknown>[] };
       subject.front.inject(

@@ -59,6 +59,18 @@ describe.skipIf(!peersAvailable("docker-registry"))("Quay", () => {
       expect(front.lines(before).filter((line) => line.startsWith(API))).toEqual([]);
     }));
 
+  it("lists by the catalog when the OAuth token is not valid: the robot's login may be", () =>
+    withSubject(quayFront, async ({ open, repository }) => {
+      expect(await collect(open({ token: "canary-expired-token" }).repositories(signal))).toEqual([repository(0)]);
+    }));
+
+  it("reads a full page of tags with one request, since Quay links to the next where there is one", () =>
+    withSubject(quayRobotFront, async ({ front, open, repository, tagged }) => {
+      tagged(names(100));
+      expect(await collect(open().tags(repository(1), signal))).toHaveLength(100);
+      expect(front.lines().filter((line) => line.includes("/tags/list"))).toHaveLength(1);
+    }));
+
   it("gives 250 tags with their dates in three requests, and 100 in one", () =>
     withSubject(quayFront, async ({ front, open, repository, tagged }) => {
       const first = `${API}/${repository(1)}/tag/?onlyActiveTags=true&limit=100&page=`;
