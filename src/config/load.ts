@@ -196,6 +196,9 @@ function registryConfig(env: Environment, problems: string[]): RegistryConfig | 
   if (type === "ecr" && env.CR_ROLE_ARN === undefined && credentials === undefined) {
     problems.push("CR_ROLE_ARN is needed with CR_TYPE=ecr");
   }
+  if (type === "ecr" && env.CR_REGION === undefined && credentials === undefined) {
+    problems.push("CR_REGION is needed with CR_TYPE=ecr");
+  }
   if (type !== "ecr" && type !== "docker-hub" && base === undefined && credentials === undefined) {
     problems.push("CR_BASE is needed: the registry's host name or URL");
   }

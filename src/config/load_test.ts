@@ -98,6 +98,7 @@ describe("loadConfig()", () => {
       "HTTPS_CERT and HTTPS_KEY go together",
       "CR_PASSWORD is set without CR_USERNAME",
       "CR_ROLE_ARN is needed with CR_TYPE=ecr",
+      "CR_REGION is needed with CR_TYPE=ecr",
     ]);
   });
 
@@ -123,7 +124,8 @@ describe("loadConfig()", () => {
   it.each([["DockerHub", "docker-hub"], ["ElasticCR", "ecr"], ["harbor-cr", "harbor-cr"]])(
     "takes CR_TYPE=%s as %s",
     async (given, type) => {
-      const config = await load({ CR_TYPE: given, CR_BASE: "r.io", CR_ROLE_ARN: "arn:aws:iam::1:role/x" });
+      const role = { CR_ROLE_ARN: "arn:aws:iam::1:role/x", CR_REGION: "eu-central-1" };
+      const config = await load({ CR_TYPE: given, CR_BASE: "r.io", ...role });
       expect(config.registry?.type).toBe(type);
     },
   );

@@ -16,7 +16,13 @@ export interface Notice {
 
 /** What a configuration that can be used still deserves to be said of it; nothing in it is secret. */
 export function startupNotices(config: Config): readonly Notice[] {
-  return [...verification(config), ...plainThroughProxy(config), ...insecureDownstream(config), ...metrics(config)];
+  return [
+    ...verification(config),
+    ...unverifiedRegistry(config),
+    ...plainThroughProxy(config),
+    ...insecureDownstream(config),
+    ...metrics(config),
+  ];
 }
 
 /** Deno decides by a flag of its own, before any program runs. */
@@ -27,6 +33,22 @@ function verification({ variable }: Config): readonly Notice[] {
     hint:
       "Give the authority's certificate in CA_CERT or NODE_EXTRA_CA_CERTS. To do without verification, start Deno with " +
       "--unsafely-ignore-certificate-errors=<host>, which holds for the websocket too.",
+  }];
+}
+
+/** The same flag, which the launcher adds. */
+function unverifiedRegistry({ variable }: Config): readonly Notice[] {
+  const hosts = variable("OUTPOST_UNVERIFIED_HOSTS") ?? "";
+  if (hosts !== "") {
+    return [{
+      message: `Certificates of ${hosts} are taken as they come: whoever is in between can read the registry's logins`,
+      hint: "Give the authority's certificate in CR_CA_FILE instead, and unset CR_TLS_INSECURE.",
+    }];
+  }
+  if (!/^(?:true|yes|1|on)$/i.test(variable("CR_TLS_INSECURE") ?? "")) return [];
+  return [{
+    message: "CR_TLS_INSECURE has no effect: Outpost was started without its launcher",
+    hint: "Start it by bin/outpost, or give Deno the flag --unsafely-ignore-certificate-errors=<host of the registry>.",
   }];
 }
 

@@ -20,6 +20,8 @@ describe("startupNotices()", () => {
 
   it.each([
     [{ NODE_TLS_REJECT_UNAUTHORIZED: "0" }, "no effect", "--unsafely-ignore-certificate-errors"],
+    [{ CR_TLS_INSECURE: "true" }, "no effect", "bin/outpost"],
+    [{ CR_TLS_INSECURE: "true", OUTPOST_UNVERIFIED_HOSTS: "r.lan" }, "Certificates of r.lan", "CR_CA_FILE"],
     [{ BROKER_SERVER_URL: "http://broker.lan", HTTP_PROXY: "http://proxy" }, "may not pass the proxy", "broker.lan"],
     [{ BROKER_SERVER_URL: "http://broker.lan", http_proxy: "http://proxy", NO_PROXY: "other" }, "proxy", "https://"],
     [{ INSECURE_DOWNSTREAM: "true" }, "unencrypted", "TLS"],

@@ -177,6 +177,11 @@ export const ENVIRONMENT = z.object({
   /** PEM files with a client certificate and its key for the registry. */
   CR_CLIENT_CERT: optional,
   CR_CLIENT_KEY: optional,
+  /** Takes the certificates of hosts as they come: done by the launcher (bin/outpost), since Deno knows it as a flag only. */
+  CR_TLS_INSECURE: flag(false),
+  CR_TLS_INSECURE_HOSTS: list,
+  /** What the launcher has done about them. */
+  OUTPOST_UNVERIFIED_HOSTS: list,
   SNYK_DISABLE_LIST_REPOS: flag(false),
 
   /** Port of the HTTP surface; 0 takes a free one. */

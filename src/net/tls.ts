@@ -46,7 +46,7 @@ const RULES: readonly Rule[] = [
     text: /CaUsedAsEndEntity/,
     problem: () => "its certificate is self-signed and marked as a certificate authority",
     hint: () =>
-      "Re-issue it with basicConstraints=CA:FALSE and a subjectAltName, or sign it with a private authority and give that in CR_CA_FILE.",
+      "Re-issue it with basicConstraints=CA:FALSE and a subjectAltName, sign it with a private authority and give that in CR_CA_FILE, or take it as it comes with CR_TLS_INSECURE=true (bin/outpost).",
   },
   {
     code: "TLS_UNKNOWN_CA",

@@ -115,7 +115,7 @@ function reached(origin: string, host: string, until: Step | undefined): readonl
   const all = [
     passed("dns", `${host} has an address`),
     passed("tcp", `${host} accepts connections`),
-    ...(origin.startsWith("https:") ? [passed("tls", "The certificate is trusted")] : []),
+    ...(origin.startsWith("https:") ? [passed("tls", "The TLS handshake succeeds")] : []),
   ];
   const end = all.findIndex(({ step }) => step === until);
   return end < 0 ? until === "tls" ? all.slice(0, 2) : all : all.slice(0, end);
