@@ -3,6 +3,7 @@
  *
  * @module
  */
+import type { WebSocketFactory } from "./broker/mod.ts";
 import type { Config } from "./config/load.ts";
 import type { Clock, Fetch, Logger, RegistryCredentials, RegistryProvider } from "./core/ports.ts";
 import type { ScanFunction } from "./jobs/scan_image.ts";
@@ -25,7 +26,7 @@ export interface DaemonParts {
   readonly fetch: Fetch;
   /** Direct connections with the same authorities; undefined where a proxy may have to be asked. */
   readonly exchange?: DirectExchange | undefined;
-  readonly webSocket: (url: string, options: { readonly headers: Readonly<Record<string, string>> }) => WebSocket;
+  readonly webSocket: WebSocketFactory;
   /** Value of a variable for `${NAME}`. */
   readonly variable: (name: string) => string | undefined;
   /** Calls back with the first exception that nobody caught, until it is disposed of. */

@@ -17,6 +17,7 @@ import type { ScanFunction } from "./jobs/scan_image.ts";
 import { withDeadline } from "./lib/deadline.ts";
 import { Redactor } from "./lib/redact.ts";
 import { classifyTransportError } from "./net/classify.ts";
+import { DirectWebSocket } from "./net/direct_web_socket.ts";
 import { createDenoTransport } from "./net/deno_transport.ts";
 import { DirectClient } from "./net/direct.ts";
 import { parseCertificates } from "./net/tls.ts";
@@ -88,7 +89,8 @@ export async function createToolbox(
   const caCerts = config.tls.caCerts.flatMap((pem) => parseCertificates(pem, "CA_CERT"));
   const outbound = transport.open({ caCerts });
   const socketClient = caCerts.length === 0 ? undefined : Deno.createHttpClient({ caCerts });
-  const direct = usesProxy(env) ? undefined : new DirectClient({ dial: dialer(caCerts), clock: systemClock });
+  const dial = dialer(caCerts);
+  const direct = usesProxy(env) ? undefined : new DirectClient({ dial, clock: systemClock });
   const registries = createRegistryProvider({
     transport,
     clock: systemClock,
@@ -117,11 +119,23 @@ export async function createToolbox(
         metrics,
         fetch: outbound.fetch,
         exchange: direct && ((request) => direct.exchange(request)),
-        webSocket: (url, { headers }) =>
-          new WebSocket(url, {
-            headers: { ...headers },
-            ...(socketClient === undefined ? {} : { client: socketClient }),
-          }),
+        webSocket: (url, { headers }) => {
+          const native = (): WebSocket =>
+            new WebSocket(url, {
+              headers: { ...headers },
+              ...(socketClient === undefined ? {} : { client: socketClient }),
+            });
+          // Behind a proxy only Deno's own knows the way.
+          return direct === undefined ? native() : new DirectWebSocket({
+            url,
+            headers,
+            dial,
+            fallback: native,
+            maxBytes: LIMITS.brokerFrameBytes,
+            clock: systemClock,
+            randomBytes: (count) => crypto.getRandomValues(new Uint8Array(count)),
+          });
+        },
         variable,
         signal: world.signal,
         // Not in the process of somebody else.
