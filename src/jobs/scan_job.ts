@@ -14,7 +14,7 @@ import type {
   ScanReport,
 } from "../core/ports.ts";
 import type { Digest } from "../core/digest.ts";
-import type { Platform } from "../core/types.ts";
+import type { AnalysisOptions, Platform } from "../core/types.ts";
 import type { CallbackPaths } from "./callback_paths.ts";
 import { Outbox } from "./outbox.ts";
 import type { ScanFunction } from "./scan_image.ts";
@@ -25,6 +25,8 @@ export interface ScanTarget {
   readonly tag: string | undefined;
   readonly digest: Digest | undefined;
   readonly platform: Platform | undefined;
+  /** What is looked at. */
+  readonly analysis?: AnalysisOptions | undefined;
   /** The image's own fields of the request, carried to its callback unchanged. */
   readonly fields: Readonly<Record<string, unknown>>;
 }
@@ -152,7 +154,14 @@ async function scanRemote(
   const registry = registries.open(job.credentials);
   const reference = target.digest ?? target.tag ?? "latest";
   const image = await registry.image(target.repository, reference, { platform: target.platform, signal });
-  return await scan({ image, imageName, registryHost: registry.host, maxImageBytes, signal });
+  return await scan({
+    image,
+    imageName,
+    registryHost: registry.host,
+    maxImageBytes,
+    analysis: target.analysis,
+    signal,
+  });
 }
 
 function resultFields(report: ScanReport): Record<string, unknown> {

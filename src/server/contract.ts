@@ -14,6 +14,7 @@ import type { RegistryCredentials } from "../core/ports.ts";
 import { isRecord } from "../lib/bounded_json.ts";
 import { parsePlatform } from "../lib/platform.ts";
 import type { ScanTarget } from "../jobs/scan_job.ts";
+import { analysisOptions } from "./scan_options.ts";
 
 const text = z.string().min(1);
 
@@ -35,6 +36,8 @@ export const IMAGE_FIELDS = z.object({
   digest: text.nullish(),
   /** inferred: `os/arch[/variant]`. */
   platform: text.nullish(),
+  /** inferred: snyk-docker-plugin's options by their names, see scan_options.ts. */
+  options: z.unknown(),
 }).passthrough();
 
 /** Body of `POST /scan` and `POST /discover`; *inferred*, unknown fields are kept. */
@@ -89,9 +92,16 @@ export function parseScanRequest(
   const request = parsed.data;
   const hidden = new Set(substituted.map((path) => path.replaceAll(/\[(\d+)\]/g, ".$1")));
   const { images, ...top } = request;
-  const targets = images === undefined || images === null
-    ? [parseTarget(top, {}, base)]
-    : images.map((image, index) => parseTarget(image, carried(image, hidden, `images.${index}.`), base));
+  const found = images === undefined || images === null
+    ? [{ image: top, target: parseTarget(top, {}, base) }]
+    : images.map((image, index) => ({
+      image,
+      target: parseTarget(image, carried(image, hidden, `images.${index}.`), base),
+    }));
+  const targets = found.map(({ image, target }) => {
+    const analysis = analysisOptions(image.options, top.options);
+    return analysis === undefined ? target : { ...target, analysis };
+  });
   if (targets.length === 0) {
     throw new OutpostError("REQUEST_INVALID", "Cannot scan: the request names no image", { hint: "Fill images." });
   }

@@ -25,6 +25,7 @@ const IMAGE_PROPERTIES = {
   tag: TEXT,
   digest: TEXT,
   platform: TEXT,
+  options: { type: "object", description: "Options of snyk-docker-plugin by their names" },
 };
 
 /** The body of /scan and /discover (contract.ts, SCAN_REQUEST); a test holds the two together. */
