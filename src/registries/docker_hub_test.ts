@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { conformanceSuite } from "../../tests/fronts/conformance_suite.ts";
 import { dockerHubFront } from "../../tests/fronts/docker_hub_front.ts";
-import { answers, linkTo } from "../../tests/fronts/faults.ts";
+import { answers, badGateway, linkTo } from "../../tests/fronts/faults.ts";
 import { withSubject } from "../../tests/fronts/subject.ts";
 import { peersAvailable } from "../../tests/peers/mod.ts";
 import { codeOf, collect } from "./registry_suite.ts";
@@ -168,6 +168,9 @@ describe.skipIf(!peersAvailable("docker-registry"))("Docker Hub", () => {
 
   it("checks an account without limit, and one that may not ask for it", () =>
     withSubject(dockerHubFront, async ({ front, open }) => {
+      front.inject(/HEAD .*ratelimitpreview/, badGateway);
+      await open().validate(signal);
+      expect(front.lines().filter((line) => line.includes("ratelimitpreview/test/manifests"))).toHaveLength(1);
       for (const answer of [answers(200), answers(401), answers(429, { "retry-after": "3600" })]) {
         front.inject(/HEAD .*ratelimitpreview/, answer, 9);
         const report = await open().validate(signal);

@@ -90,6 +90,7 @@ describe.skipIf(!peersAvailable("docker-registry"))("Artifact Registry", () => {
       front.library.put("example.com/other/images/app");
       const names = await collect(open().repositories(signal));
       expect(names).toEqual([repository(0), "example.com/other/images/app"]);
+      expect(new Set(front.lines()).size).toBe(front.lines().length);
       const left = logger.lines.filter(({ level }) => level === "warn");
       expect(left.map(({ fields }) => [fields["owner"], fields["code"]])).toEqual([[
         "closed",

@@ -101,7 +101,7 @@ async function* servedCatalog(
 ): AsyncGenerator<readonly string[], void, void> {
   let any = false;
   for await (const page of registry.catalog(signal)) {
-    any ||= page.length > 0;
+    any = true;
     yield page;
   }
   if (any) return;

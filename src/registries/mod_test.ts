@@ -20,6 +20,7 @@ describe("REGISTRY_TYPES", () => {
     ["docker-hub", "https://index.docker.io/v1/", "nginx", "https://registry-1.docker.io/v2/library/nginx"],
     ["docker-hub", "hub.docker.com", "nginx", "https://registry-1.docker.io/v2/library/nginx"],
     ["docker-hub", "docker.io/Acme/", "app", "https://registry-1.docker.io/v2/acme/app"],
+    ["docker-hub", "https://hub.docker.com/explore", "acme/app", "https://registry-1.docker.io/v2/acme/app"],
     ["docker-hub", "https://hub.docker.com/u/acme", "acme/app", "https://registry-1.docker.io/v2/acme/app"],
     ["docker-hub", "mirror.example:5000", "nginx", "https://mirror.example:5000/v2/library/nginx"],
     [
