@@ -102,6 +102,16 @@ export const LIMITS = {
   archiveExpansionFloorBytes: 16 * MiB,
   /** A pom.properties; real ones have 100 bytes. */
   pomPropertiesBytes: 64 * KiB,
+  /** A lock file of npm, Yarn or pnpm; those of the largest repositories have 6 MiB, and parsing takes ten times that. */
+  nodeLockBytes: 8 * MiB,
+  /** A package.json; some packages publish their documentation in it, 200 KiB of it. */
+  nodeManifestBytes: 1 * MiB,
+  /** Steps from package to package while a graph of JavaScript packages is built; 2,000 packages need 300,000. */
+  nodeGraphSteps: 20_000_000,
+  /** Packages on the way from an application to a dependency; real ones are below 50. */
+  nodeGraphDepth: 1_000,
+  /** Nodes of the graph of one node_modules: cycles give packages several. */
+  nodeGraphNodes: 50_000,
   /** All wanted files of one layer together, so that many small ones cannot add up past memory. */
   keptBytes: 96 * MiB,
   /** Those of the layer that is read and of the layers below it that no layer has replaced: with the program, 256 MB. */

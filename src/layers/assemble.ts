@@ -193,9 +193,7 @@ class MergedView implements ImageView {
   extracted(extractor: string): readonly ExtractedFile[] {
     return this.#withFacts.flatMap(({ path, content, place }) => {
       const data = content?.kind === "file" ? content.facts?.[extractor] : undefined;
-      return content?.kind !== "file" || data === undefined
-        ? []
-        : [{ path, size: content.size, ...place, data }];
+      return content?.kind !== "file" || data === undefined ? [] : [{ path, size: content.size, ...place, data }];
     });
   }
 
