@@ -62,12 +62,11 @@ export function streamingIdOf(argument: unknown): string {
 /** Header fields as a map of lower-case names; values of several fields are joined, other values are left out. */
 export function readHeaders(value: unknown): Record<string, string> {
   if (!isRecord(value)) return {};
-  const entries = Object.entries(value).flatMap(([name, inner]): (readonly [string, string])[] => {
-    if (typeof inner === "string") return [[name.toLowerCase(), inner]];
-    if (typeof inner === "number") return [[name.toLowerCase(), String(inner)]];
-    if (!Array.isArray(inner)) return [];
-    return [[name.toLowerCase(), inner.filter((part) => typeof part === "string").join(", ")]];
-  });
+  const entries: (readonly [string, string])[] = [];
+  for (const [name, inner] of Object.entries(value)) {
+    const text = Array.isArray(inner) ? inner.filter((part) => typeof part === "string").join(", ") : inner;
+    if (typeof text === "string" || typeof text === "number") entries.push([name.toLowerCase(), String(text)]);
+  }
   return Object.fromEntries(entries);
 }
 

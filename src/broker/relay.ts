@@ -7,7 +7,7 @@
 import { OutpostError, toOutpostError } from "../core/errors.ts";
 import { LIMITS } from "../core/limits.ts";
 import type { Clock, Fetch, Logger } from "../core/ports.ts";
-import { withDeadline } from "../lib/deadline.ts";
+import { type DeadlineOptions, withBriefDeadline, withDeadline } from "../lib/deadline.ts";
 import { abortable } from "../net/body.ts";
 import type { DirectExchange } from "../net/direct.ts";
 import {
@@ -172,12 +172,9 @@ export class Relay {
 
   async #ask(brokered: BrokeredRequest, rule: AcceptRule): Promise<Answer> {
     try {
-      const { clock } = this.#options;
-      const limit = { clock, ms: LIMITS.brokerAnswerTimeoutMs, what: "The agent's answer", signal: this.#life.signal };
-      return await withDeadline(limit, async (signal) => {
-        const prepared = this.#prepare(brokered, rule);
-        return "status" in prepared ? prepared : this.#options.rewrite(await this.#askPrepared(prepared, signal));
-      });
+      const prepared = this.#prepare(brokered, rule);
+      if ("status" in prepared) return prepared;
+      return this.#options.rewrite(await this.#askDirectly(prepared) ?? await this.#askByDispatch(prepared));
     } catch (error) {
       const { code, cause } = toOutpostError(error);
       const answer = code === "REQUEST_INVALID" ? errorAnswer(400, code, UNSENDABLE) : failureAnswer(error);
@@ -191,15 +188,26 @@ export class Relay {
     }
   }
 
-  async #askPrepared(prepared: Prepared, signal: AbortSignal): Promise<Answer> {
-    const { method, url, headers, info } = prepared;
+  /** Undefined where the agent cannot be asked over a direct connection. */
+  async #askDirectly({ method, url, headers, info }: Prepared): Promise<Answer | undefined> {
     const { agentExchange } = this.#options;
     // A direct connection repeats a request when the agent has closed the connection, so that others go by fetch.
-    if (agentExchange !== undefined && !info.internal && (method === "GET" || method === "HEAD")) {
-      const response = await agentExchange({ method, url, fields: Object.entries(headers), signal });
-      if (response !== undefined) return directAnswer(response);
-    }
-    return agentAnswer(await this.#persist(prepared, signal));
+    if (agentExchange === undefined || info.internal || (method !== "GET" && method !== "HEAD")) return undefined;
+    const fields = Object.entries(headers);
+    const { signal } = this.#life;
+    const ask = (headSignal: AbortSignal): ReturnType<DirectExchange> =>
+      agentExchange({ method, url, fields, signal, headSignal });
+    const response = await withBriefDeadline(this.#answerLimit(), ask);
+    return response === undefined ? undefined : directAnswer(response);
+  }
+
+  async #askByDispatch(prepared: Prepared): Promise<Answer> {
+    return agentAnswer(await withDeadline(this.#answerLimit(), (signal) => this.#persist(prepared, signal)));
+  }
+
+  #answerLimit(): DeadlineOptions {
+    const { clock } = this.#options;
+    return { clock, ms: LIMITS.brokerAnswerTimeoutMs, what: "The agent's answer", signal: this.#life.signal };
   }
 
   /**

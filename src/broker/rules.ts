@@ -128,7 +128,8 @@ export class AcceptRules {
     if (!isNormalized(request.url)) return undefined;
     const [path, query] = splitUrl(request.url);
     if (hidesTraversal(path)) return undefined;
-    const view: RequestView = { request, path, query: new URLSearchParams(query), json: lazyJson(request.body) };
+    const method = request.method.toLowerCase();
+    const view: RequestView = { request, method, path, query: lazyQuery(query), json: lazyJson(request.body) };
     return this.#compiled[direction].find((compiled) => compiled.matches(view))?.rule;
   }
 }
@@ -166,8 +167,10 @@ function splitUrl(url: string): readonly [string, string] {
 
 interface RequestView {
   readonly request: RuleRequest;
+  /** In lower case. */
+  readonly method: string;
   readonly path: string;
-  readonly query: URLSearchParams;
+  readonly query: () => URLSearchParams;
   readonly json: () => unknown;
 }
 
@@ -186,8 +189,7 @@ function compileRule(entry: AcceptRule): CompiledRule | string {
   if (typeof groups === "string") return groups;
   return {
     rule: entry,
-    matches: (view) =>
-      (method === "any" || view.request.method.toLowerCase() === method) && path(view.path) && groups(view),
+    matches: (view) => (method === "any" || view.method === method) && path(view.path) && groups(view),
   };
 }
 
@@ -232,7 +234,7 @@ function compileQuery(name: string, globs: readonly string[]): Check | string {
     matchers.push(made);
   }
   return ({ query }) => {
-    const values = query.getAll(name);
+    const values = query().getAll(name);
     if (values.length > 1) return false;
     return matchers.some((matcher) => matcher(values[0] ?? ""));
   };
@@ -251,6 +253,11 @@ function compileRegex(path: string, source: string): Check | string {
       ["string", "number", "boolean"].includes(typeof found) &&
       String(found).length <= LIMITS.brokerMatchedChars && regex.test(String(found))
     );
+}
+
+function lazyQuery(text: string): () => URLSearchParams {
+  let parsed: URLSearchParams | undefined;
+  return () => parsed ??= new URLSearchParams(text);
 }
 
 function lazyJson(body: Uint8Array | undefined): () => unknown {

@@ -45,9 +45,8 @@ export function resolveTarget(rule: AcceptRule, path: string, expand: (template:
   // deno-lint-ignore no-control-regex
   if (!raw.startsWith("/") || raw.startsWith("//") || /[\\\u0000-\u0020\u007f]/.test(raw)) return { kind: "blocked" };
   const prefix = base.pathname.replace(/\/+$/, "");
-  const joined = base.origin + prefix + raw;
-  const url = URL.canParse(joined) ? new URL(joined) : undefined;
-  if (url === undefined || url.origin !== base.origin || url.username !== "" || url.password !== "") {
+  const url = URL.parse(base.origin + prefix + raw);
+  if (url === null || url.origin !== base.origin || url.username !== "" || url.password !== "") {
     return { kind: "blocked" };
   }
   if (!url.pathname.startsWith(`${prefix}/`)) return { kind: "blocked" };
@@ -56,9 +55,8 @@ export function resolveTarget(rule: AcceptRule, path: string, expand: (template:
 
 function parseOrigin(origin: string): URL | undefined {
   const text = /^[a-z][a-z0-9+.-]*:\/\//i.test(origin) ? origin : `https://${origin}`;
-  if (!/^https?:/i.test(text) || !URL.canParse(text)) return undefined;
-  const url = new URL(text);
-  return url.search === "" && url.hash === "" ? url : undefined;
+  const url = /^https?:/i.test(text) ? URL.parse(text) : null;
+  return url !== null && url.search === "" && url.hash === "" ? url : undefined;
 }
 
 /** `user:pass@` means Basic, `tok@` means `token tok`. */

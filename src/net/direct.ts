@@ -8,6 +8,7 @@
 import { OutpostError } from "../core/errors.ts";
 import { LIMITS } from "../core/limits.ts";
 import type { Clock } from "../core/ports.ts";
+import { abortable } from "./body.ts";
 import { type ByteConnection, DirectConnection } from "./direct_connection.ts";
 import { CHUNK_OVERHEAD, encodeChunk, LAST_CHUNK } from "./http1_chunks.ts";
 import {
@@ -41,6 +42,8 @@ export interface DirectRequest {
     readonly source: PulledBody | undefined;
   } | undefined;
   readonly signal: AbortSignal;
+  /** Aborts as `signal` does, but not any more once the head of the answer is there. */
+  readonly headSignal?: AbortSignal | undefined;
   /** Told how many bytes of the body's source were sent, as they are. */
   readonly onProgress?: ((bytes: number) => void) | undefined;
 }
@@ -83,8 +86,8 @@ export class DirectClient {
    *
    * @returns undefined when no connection could be made: nothing was sent, and the body was not touched.
    * @throws {OutpostError} REQUEST_INVALID for a header field that cannot be sent, CONNECTION_RESET when the connection
-   *   breaks, CONNECTION_FAILED for a malformed answer, TIMEOUT when the host does not answer; the signal's reason; what
-   *   the body's source throws.
+   *   breaks or `headSignal` aborts, CONNECTION_FAILED for a malformed answer; the signal's reason; what the body's source
+   *   throws.
    */
   async exchange(request: DirectRequest): Promise<DirectResponse | undefined> {
     for (const [name, value] of request.fields) {
@@ -104,7 +107,7 @@ export class DirectClient {
       const response = await this.#attempt(connection, request, opening);
       if (response !== undefined) return response;
       // The peer had closed a connection at rest, so that it has not seen the request. The others are as old.
-      if (!connection.reused || !opening.whole) throw connectionBroke();
+      if (!connection.reused || !opening.whole || request.headSignal?.aborted) throw connectionBroke();
       this.#drop(request.url.origin);
     }
   }
@@ -142,21 +145,19 @@ export class DirectClient {
   }
 
   async #dial({ url, signal }: DirectRequest): Promise<DirectConnection | undefined> {
+    const dialing = this.#options.dial(url);
     let io: ByteConnection;
     try {
-      io = await this.#options.dial(url);
-    } catch (error) {
-      signal.throwIfAborted();
-      if (error instanceof OutpostError) throw error;
-      return undefined;
+      io = await abortable(dialing, signal);
+    } catch {
+      if (!signal.aborted) return undefined;
+      dialing.then((late) => late.close()).catch(() => {});
+      throw signal.reason;
     }
     const connection = new DirectConnection(io);
-    if (signal.aborted || this.#closed) {
-      connection.close();
-      signal.throwIfAborted();
-      throw connectionBroke();
-    }
-    return connection;
+    if (!this.#closed) return connection;
+    connection.close();
+    throw connectionBroke();
   }
 
   /** One attempt; undefined when the connection ended without a byte of an answer. */
@@ -165,13 +166,14 @@ export class DirectClient {
     request: DirectRequest,
     opening: Opening,
   ): Promise<DirectResponse | undefined> {
-    const { signal, method, url } = request;
+    const { signal, headSignal, method, url } = request;
     const close = (): void => connection.close();
     const leave = (): void => {
       signal.removeEventListener("abort", close);
       this.#busy.delete(connection);
     };
     signal.addEventListener("abort", close, { once: true });
+    headSignal?.addEventListener("abort", close, { once: true });
     this.#busy.add(connection);
     const outcome: { sent: boolean; failure?: unknown } = { sent: false };
     connection.begin();
@@ -181,6 +183,7 @@ export class DirectClient {
     });
     try {
       const head = await connection.head(method === "HEAD");
+      headSignal?.removeEventListener("abort", close);
       if (head === undefined) {
         connection.close();
         await sending;
@@ -199,6 +202,7 @@ export class DirectClient {
       return { status: head.status, fields: head.fields, body, sent };
     } catch (error) {
       leave();
+      headSignal?.removeEventListener("abort", close);
       connection.close();
       signal.throwIfAborted();
       throw error instanceof OutpostError || outcome.failure !== undefined ? error : connectionBroke();

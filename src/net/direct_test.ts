@@ -4,6 +4,7 @@ import { OutpostError } from "../core/errors.ts";
 import { LIMITS } from "../core/limits.ts";
 import type { ByteStream, Clock } from "../core/ports.ts";
 import { concatBytes } from "../lib/bytes.ts";
+import type { ByteConnection } from "./direct_connection.ts";
 import { DirectClient, type DirectRequest, type DirectResponse } from "./direct.ts";
 import { type PulledBody, pulledFrom, streamFrom } from "./pulled_body.ts";
 
@@ -320,6 +321,38 @@ describe("DirectClient", () => {
     const rest = response?.body.read();
     life.abort(reason);
     await expect(rest).rejects.toMatchObject({ code: "CONNECTION_RESET" });
+  });
+
+  it("stops waiting for the head when headSignal aborts, which the body does not care about", async () => {
+    const made = bench(async (peer, index) => {
+      await peer.until(HEAD);
+      if (index === 1) await peer.send(OK);
+      else await peer.until(/never/);
+    });
+    const head = new AbortController();
+    const asked = get(made, { headSignal: head.signal });
+    while (made.peers.length === 0) await new Promise((resolve) => setTimeout(resolve));
+    head.abort();
+    await expect(asked).rejects.toMatchObject({ code: "CONNECTION_RESET" });
+    const later = new AbortController();
+    const response = await get(made, { headSignal: later.signal });
+    later.abort();
+    expect(text(await read(response?.body as PulledBody))).toBe("ok");
+  });
+
+  it("does not wait for a connection when the signal aborts, and closes one that comes late", async () => {
+    const { promise, resolve } = Promise.withResolvers<ByteConnection>();
+    const client = new DirectClient({ dial: () => promise, clock: systemClock });
+    const life = new AbortController();
+    const url = new URL("http://127.0.0.1/");
+    const asked = client.exchange({ method: "GET", url, fields: [], signal: life.signal });
+    const reason = new Error("over");
+    life.abort(reason);
+    await expect(asked).rejects.toBe(reason);
+    const closed = Promise.withResolvers<void>();
+    const unused = (): Promise<number> => Promise.reject(new Error("It is not to be used"));
+    resolve({ read: unused, write: unused, close: closed.resolve });
+    await closed.promise;
   });
 
   it("says so when no connection can be made, and leaves the body alone", async () => {
