@@ -145,7 +145,10 @@ function means(response: BufferedResponse, body: ErrorBody, context: ErrorContex
 function refused(status: number, body: ErrorBody, context: ErrorContext): Meaning {
   const said = body.message ?? "";
   const { subject, flavour } = context;
-  if (/\b(?:has |is |token |verification: )expired\b/i.test(said) || body.codes.some((code) => code.startsWith("EXPIREDTOKEN"))) {
+  if (
+    /\b(?:has |is |token |verification: )expired\b/i.test(said) ||
+    body.codes.some((code) => code.startsWith("EXPIREDTOKEN"))
+  ) {
     return {
       code: "EXPIRED_CREDENTIALS",
       problem: "the credentials have expired",
@@ -180,7 +183,10 @@ function forbidden(subject: Subject, flavour: Flavour): Meaning {
 function notFound(body: ErrorBody, context: ErrorContext): Meaning {
   const { subject, flavour } = context;
   if (subject === "catalog") {
-    return { code: "CATALOG_UNSUPPORTED", problem: "it has no repository list", hint: flavour.listHint };
+    // No right helps against it where there is no other list.
+    const plain = flavour.type === "oci" || flavour.type === "docker-registry";
+    const hint = plain ? "Images can still be imported by name." : flavour.listHint;
+    return { code: "CATALOG_UNSUPPORTED", problem: "it has no repository list", hint };
   }
   if (subject === "api" || subject === "login") return notARegistry(context);
   if (body.codes.includes("NAME_UNKNOWN") || subject === "tags") return unknownRepository();

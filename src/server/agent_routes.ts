@@ -29,11 +29,13 @@ export function agentRoutes(deps: AppDeps): Hono<AppEnv> {
     const { registry } = openRegistry(deps, c);
     const report = await registry.validate(c.req.raw.signal);
     if (report.ok) return c.json({ ok: true });
-    const { status, code, message, hint } = report;
+    const { status, code, message, hint, steps } = report;
     // A registry's own words may repeat what it was sent.
     const redact = (text: string | undefined): string | undefined =>
       text === undefined ? undefined : deps.redactor.text(text);
-    return Response.json({ ok: false, code, message: redact(message), hint: redact(hint) }, { status });
+    const told = steps.map((step) => ({ ...step, message: redact(step.message), hint: redact(step.hint) }));
+    const answer = { ok: false, code, message: redact(message), hint: redact(hint), steps: told };
+    return Response.json(answer, { status });
   });
 
   app.get("/list", (c) => {

@@ -98,7 +98,14 @@ describe("createApp()", () => {
     const headers = { authorization: app.refusedCredentials };
     const validated = await app.ask("/validate-credentials", { headers });
     expect(validated.status).toBe(401);
-    expect(await validated.json()).toMatchObject({ ok: false, code: "BAD_CREDENTIALS" });
+    const { steps, ...told } = await validated.json();
+    expect(told).toMatchObject({ ok: false, code: "BAD_CREDENTIALS" });
+    expect(steps.map(({ step, ok }: { step: string; ok: boolean }) => [step, ok])).toEqual([
+      ["dns", true],
+      ["tcp", true],
+      ["api", true],
+      ["login", false],
+    ]);
     const listed = await app.ask("/list", { headers });
     expect(listed.status).toBe(401);
     expect(await listed.json()).toMatchObject({ code: "BAD_CREDENTIALS" });
