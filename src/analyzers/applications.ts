@@ -11,9 +11,11 @@ import { soughtGlobs } from "../lib/glob.ts";
 import type { AppAnalyzer } from "./app_analyzer.ts";
 import { JAVA } from "./java.ts";
 import { ANALYZERS_VERSION, fnv1a, WANTED } from "./mod.ts";
+import { NODE } from "./node.ts";
 
 /** All application analyzers; their results stand in this order, which is the plugin's (scan-semantics §6). */
 export const APP_ANALYZERS: readonly AppAnalyzer[] = [
+  NODE,
   JAVA,
 ];
 
