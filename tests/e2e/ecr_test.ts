@@ -8,7 +8,7 @@ import { ACCOUNTS, BASE_KEY, ecrFront, REGION, roleOf } from "../fronts/ecr_fron
 import { Subject } from "../fronts/subject.ts";
 import { peersAvailable } from "../peers/mod.ts";
 import { createCa } from "../peers/tls.ts";
-import { type DaemonProcess, startDaemonProcess } from "./daemon.ts";
+import { type DaemonProcess, denoEnv, ROOT, startDaemonProcess } from "./daemon.ts";
 import { readUsage } from "./process_usage.ts";
 
 const MB = 1_000_000;
@@ -85,6 +85,20 @@ describe.skipIf(!peersAvailable("docker-registry"))("the daemon with Amazon ECR"
     expect(await answer(daemon, "/get-state-identifier?image=team/app-0000:oci")).toMatchObject({ id: digest });
     expect(peak(daemon)).toBeGreaterThan(20 * MB);
     expect(peak(daemon)).toBeLessThanOrEqual(ECR_BYTES);
+  });
+
+  it("looks for an identity with the daemon's permissions also where there is no HOME", async () => {
+    const info = await new Deno.Command(Deno.execPath(), { args: ["info", "--json"] }).output();
+    const { denoDir } = JSON.parse(new TextDecoder().decode(info.stdout)) as { readonly denoDir: string };
+    const { CR_TYPE = "", CR_ROLE_ARN = "", CR_REGION = "" } = env;
+    const { code, stderr } = await new Deno.Command(Deno.execPath(), {
+      args: ["run", ...FLAGS, "-P=daemon", "mod.ts", "list"],
+      cwd: ROOT,
+      clearEnv: true,
+      env: { ...denoEnv(), DENO_DIR: denoDir, AWS_EC2_METADATA_DISABLED: "true", CR_TYPE, CR_ROLE_ARN, CR_REGION },
+    }).output();
+    expect(code).toBe(1);
+    expect(new TextDecoder().decode(stderr)).toContain("no AWS credentials were found");
   });
 
   it("stays within 65 MB with another type", async () => {
