@@ -9,14 +9,20 @@ import type { AppAnalysis, AppInput, AppResult, FilePattern, ScanFact, WantedFil
 import type { AnalysisOptions, Problem } from "../core/types.ts";
 import { soughtGlobs } from "../lib/glob.ts";
 import type { AppAnalyzer } from "./app_analyzer.ts";
+import { DOTNET } from "./dotnet.ts";
+import { GO } from "./go.ts";
 import { JAVA } from "./java.ts";
 import { ANALYZERS_VERSION, fnv1a, WANTED } from "./mod.ts";
 import { NODE } from "./node.ts";
+import { RUNTIMES } from "./runtimes.ts";
 
 /** All application analyzers; their results stand in this order, which is the plugin's (scan-semantics §6). */
 export const APP_ANALYZERS: readonly AppAnalyzer[] = [
+  RUNTIMES,
   NODE,
+  DOTNET,
   JAVA,
+  GO,
 ];
 
 /** Files that extraction must keep, and what must read others while they stream by. */

@@ -112,6 +112,20 @@ export const LIMITS = {
   nodeGraphDepth: 1_000,
   /** Nodes of the graph of one node_modules: cycles give packages several. */
   nodeGraphNodes: 50_000,
+  /** Dependencies between the packages of one .NET application; large ones have 2,000. */
+  nugetDependencies: 100_000,
+  /** One table of an ELF file, of its segments or sections; executables have some hundred entries of 64 bytes. */
+  elfTableBytes: 256 * KiB,
+  /** Either text of a Go executable's build info; Kubernetes' with 300 modules have 30 KiB. */
+  goBuildInfoBytes: 1 * MiB,
+  /** What is read of the file names of one Go executable; Kubernetes' have 2 MiB. */
+  goFileTableBytes: 16 * MiB,
+  /** Source files of one Go executable; Kubernetes' have 12,000. */
+  goFiles: 200_000,
+  /** Modules and packages that are told of one Go executable; Kubernetes' have 3,000. */
+  goPackages: 50_000,
+  /** Files that are found to belong to a module: names can be made so that each belongs to thousands. */
+  goFileMatches: 1_000_000,
   /** All wanted files of one layer together, so that many small ones cannot add up past memory. */
   keptBytes: 96 * MiB,
   /** Those of the layer that is read and of the layers below it that no layer has replaced: with the program, 256 MB. */
