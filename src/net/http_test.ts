@@ -130,6 +130,21 @@ describe("HttpClient redirects", () => {
   });
 });
 
+describe("HttpClient attempts", () => {
+  it("repeats a POST only when it is said to change nothing", async () => {
+    const post: HttpRequest = { method: "POST", url: new URL(A), content: { type: "text/plain", text: "query" } };
+    const script = new ScriptedRegistry([
+      { match: "POST /a", reply: { status: 503 }, once: true },
+      { match: "POST /a", reply: { status: 503 }, once: true },
+      { match: "POST /a", reply: { body: "done" }, once: true },
+    ]);
+    expect((await clientOf(script).request(post, 100, signal)).status).toBe(503);
+    expect((await clientOf(script).request({ ...post, idempotent: true }, 100, signal)).status).toBe(200);
+    expect(script.requests.map(({ body }) => body)).toEqual(["query", "query", "query"]);
+    script.assertDone();
+  });
+});
+
 describe("HttpClient bodies", () => {
   it.each([[-1, "no error"], [0, "no error"], [1, "LIMIT_EXCEEDED"]] as const)(
     "bounds a body: limit %+d",
