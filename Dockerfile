@@ -6,16 +6,18 @@
 
 ARG DENO_VERSION=2.9.6
 
-# Fetches the packages that deno.lock names, checks their hashes, and compiles nothing: the same files run here and there.
+# Fetches the packages that deno.lock names, checks their hashes, and joins them with the sources (tools/build.ts): a third
+# less memory than from the sources on files that cannot be written, and no cache to ship.
 FROM denoland/deno:${DENO_VERSION} AS build
 ENV DENO_DIR=/deno-dir DENO_NO_UPDATE_CHECK=1
 WORKDIR /app
 COPY deno.json deno.lock mod.ts ./
 COPY src ./src
+COPY tools ./tools
 # deno.json freezes the lock: a package that is not in it fails the build. Tests stay out of the image.
-RUN find src -name '*_test.ts' -delete && find src -name '*_suite.ts' -delete && deno cache --frozen mod.ts src/registries/aws_ecr.ts
+RUN find src -name '*_test.ts' -delete && find src -name '*_suite.ts' -delete && deno cache --frozen mod.ts src/registries/aws_ecr.ts && deno run -A tools/build.ts dist
 # Readable by any user, writable by none.
-RUN chmod -R a-w,a+rX /app /deno-dir
+RUN chmod -R a-w,a+rX dist
 
 FROM denoland/deno:distroless-${DENO_VERSION}
 ARG VERSION=0.1.0
@@ -25,17 +27,17 @@ LABEL org.opencontainers.image.title="Outpost" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"
-ENV DENO_DIR=/deno-dir DENO_NO_UPDATE_CHECK=1 NO_COLOR=1
+# One arena of memory: what one thread frees another can use.
+ENV DENO_DIR=/deno-dir DENO_NO_UPDATE_CHECK=1 NO_COLOR=1 MALLOC_ARENA_MAX=1
 WORKDIR /app
-COPY --from=build /deno-dir /deno-dir
-COPY --from=build /app /app
+COPY --from=build /app/dist /app
 # The number of distroless' "nonroot": Kubernetes' runAsNonRoot can only judge numbers.
 USER 65532:65532
 EXPOSE 7341
 STOPSIGNAL SIGTERM
 # Outpost asks itself: the image holds no curl and no shell.
 HEALTHCHECK --interval=30s --timeout=5s --start-period=20s --retries=3 \
-  CMD ["deno", "run", "--cached-only", "--no-code-cache", "-P=daemon", "mod.ts", "systemcheck", "--live"]
+  CMD ["deno", "run", "--cached-only", "--no-code-cache", "-P=daemon", "outpost.js", "systemcheck", "--live"]
 # A young generation of 1 MB: layers pass through short-lived buffers, and V8 would let 48 MB of them pile up.
-ENTRYPOINT ["deno", "run", "--cached-only", "--no-code-cache", "--v8-flags=--max-semi-space-size=1", "-P=daemon", "mod.ts"]
+ENTRYPOINT ["deno", "run", "--cached-only", "--no-code-cache", "--v8-flags=--max-semi-space-size=1", "-P=daemon", "outpost.js"]
 CMD ["start"]

@@ -66,7 +66,8 @@ describe.skipIf(Deno.uid() !== 0 || !peersAvailable("snyk-broker"))(
 
     function environment(): Record<string, string> {
       return {
-        DENO_DIR: `${dir}/deno-dir`,
+        // The image has no cache of Deno's.
+        DENO_DIR: `${dir}/none`,
         DENO_NO_UPDATE_CHECK: "1",
         PORT: String(port),
         BROKER_TOKEN: TOKEN,
@@ -92,18 +93,20 @@ describe.skipIf(Deno.uid() !== 0 || !peersAvailable("snyk-broker"))(
     beforeAll(async () => {
       dir = await Deno.makeTempDir({ prefix: "outpost-container-" });
       server = await startBrokerServer();
-      await Deno.mkdir(`${dir}/app`);
+      await Deno.mkdir(`${dir}/build`);
       for (const { from, to } of copies()) {
-        await run("cp", ["-R", new URL(from, root).pathname, `${dir}/app/${to}`]);
+        await run("cp", ["-R", new URL(from, root).pathname, `${dir}/build/${to}`]);
       }
       await Deno.copyFile(Deno.execPath(), `${dir}/deno`);
       const [build = ""] = /^RUN .+$/m.exec(dockerfile) ?? [];
       const path = `${dir}:${Deno.env.get("PATH")}`;
       const built = await run("sh", ["-ec", build.slice("RUN ".length)], {
-        cwd: `${dir}/app`,
+        cwd: `${dir}/build`,
         env: { DENO_DIR: `${dir}/deno-dir`, DENO_NO_UPDATE_CHECK: "1", PATH: path },
       });
       expect(built.code, built.stderr).toBe(0);
+      expect(dockerfile).toContain("COPY --from=build /app/dist /app\n");
+      await Deno.rename(`${dir}/build/dist`, `${dir}/app`);
       await run("chmod", ["-R", "a-w,a+rX", dir]);
       await run("chmod", ["a+x", `${dir}/deno`]);
       const [, ...args] = [...words("ENTRYPOINT"), ...words("CMD")];
@@ -129,6 +132,33 @@ describe.skipIf(Deno.uid() !== 0 || !peersAvailable("snyk-broker"))(
     it("start, and report health as the broker connection is", async () => {
       await within(20_000, "the connection", (signal) => server.connected(TOKEN, signal));
       expect(await health(), daemon.log()).toBe(0);
+    });
+
+    it("lists ECR, whose packages only that type loads", async () => {
+      const [, ...args] = words("ENTRYPOINT");
+      const aws = {
+        AWS_ENDPOINT_URL: "http://127.0.0.1:59999",
+        AWS_ACCESS_KEY_ID: "AKIAEXAMPLE",
+        AWS_SECRET_ACCESS_KEY: "x",
+      };
+      const { code, stderr } = await run(`${dir}/deno`, [...args, "list"], {
+        cwd: `${dir}/app`,
+        env: {
+          ...environment(),
+          ...aws,
+          CR_TYPE: "ecr",
+          CR_BASE: "",
+          CR_REGION: "eu-west-1",
+          CR_ROLE_ARN: "arn:aws:iam::123456789012:role/reader",
+        },
+      });
+      expect(code).not.toBe(0);
+      expect(stderr).toContain("Cannot reach 127.0.0.1:59999");
+    });
+
+    it("holds less than 64 MB when it is started", async () => {
+      const status = await Deno.readTextFile(`/proc/${daemon.pid}/status`);
+      expect(Number(/VmRSS:\s+(\d+)/.exec(status)?.[1]) * 1024).toBeLessThan(64e6);
     });
 
     it("stop cleanly on STOPSIGNAL, after which the health check fails", async () => {
