@@ -106,7 +106,10 @@ function extractFile(
 ): ExtractedFile[] {
   const bytes = typeof file === "string" ? new TextEncoder().encode(file) : file;
   const { magic = new Uint8Array(0), pattern } = extractor;
-  if (bytes.length === 0 || !wants(pattern, path) || magic.some((byte, at) => bytes[at] !== byte)) return [];
+  if (
+    (bytes.length === 0 && extractor.emptyFiles !== true) || !wants(pattern, path) ||
+    magic.some((byte, at) => bytes[at] !== byte)
+  ) return [];
   const data = readWith(extractor, bytes);
   return data === undefined ? [] : [{ path, size: bytes.length, layer: 0, data }];
 }

@@ -32,11 +32,12 @@ export const RUNTIMES: AppAnalyzer = {
   analyze,
 };
 
-/** Of every file whose path ends so: `bin/node`, but `addon.node` as well. */
+/** Of every file whose path ends so: `bin/node`, but `addon.node` as well, and those without content. */
 const DIGESTS: FileExtractor = {
   name: DIGEST,
   version: "1",
   pattern: { suffixes: ["node", "java"], maxBytes: LIMITS.layerTarBytes },
+  emptyFiles: true,
   open() {
     const hash = createHash("sha256");
     return {

@@ -214,8 +214,10 @@ export interface FileExtractor {
   readonly name: string;
   /** Changes whenever the same bytes would give other facts; options that matter to it are part of it. */
   readonly version: string;
-  /** Files that it reads. Empty files are never read. */
+  /** Files that it reads. */
   readonly pattern: FilePattern;
+  /** Whether files without content are read too: `end` then follows on `open`. @default false */
+  readonly emptyFiles?: boolean;
   /** Bytes (at most 16) with which a file has to begin; others are passed over. */
   readonly magic?: Uint8Array | undefined;
   /** Begins a file. */

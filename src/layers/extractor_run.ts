@@ -34,6 +34,7 @@ export class ExtractorRun {
     this.#context = context;
     this.#running = extractors.map((extractor) => ({ extractor, reader: undefined, active: true }));
     this.#active = extractors.length;
+    if (size === 0) this.#begin(this.#head.subarray(0, 0));
   }
 
   /** Takes the next bytes; they are not kept. */

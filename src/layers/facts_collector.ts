@@ -228,7 +228,8 @@ export class FactsCollector implements TarSink {
     const own = this.#want(path);
     const whole = union(own, this.#options.linkTargets?.get(path) ?? NOTHING);
     const content = whole.limit > 0 && size <= whole.limit;
-    const extracted = size > 0 && whole.extractors.length > 0;
+    const extractors = size > 0 ? whole.extractors : whole.extractors.filter(({ emptyFiles }) => emptyFiles === true);
+    const extracted = extractors.length > 0;
     this.#replace(path);
     if (own.limit > 0 && size > own.limit) this.#keepOversize(path, size, own.limit);
     else if (!content && !extracted) this.#replaced.add(path);
@@ -236,7 +237,7 @@ export class FactsCollector implements TarSink {
     if (content) this.#charge(size + path.length + ENTRY_BYTES);
     this.#file = { path, size, mode, content: content ? new Uint8Array(size) : undefined };
     this.#fileAt = 0;
-    if (extracted && this.#context !== undefined) this.#run = new ExtractorRun(whole.extractors, size, this.#context);
+    if (extracted && this.#context !== undefined) this.#run = new ExtractorRun(extractors, size, this.#context);
     return true;
   }
 
