@@ -83,16 +83,17 @@ export class Callbacks {
     const { clock, onEvent } = this.#options;
     const startedAt = clock.now();
     let status = 0;
+    let allowed = true;
     try {
-      const answer = await this.#exchange(callback, signal);
+      const answer = await this.#exchange(callback, signal, () => allowed = false);
       status = answer.status;
       return answer;
     } finally {
-      onEvent({ kind: "callback", status, ms: clock.now() - startedAt });
+      onEvent({ kind: "callback", allowed, status, ms: clock.now() - startedAt });
     }
   }
 
-  async #exchange(callback: Callback, signal: AbortSignal): Promise<CallbackAnswer> {
+  async #exchange(callback: Callback, signal: AbortSignal, onBlocked: () => void): Promise<CallbackAnswer> {
     signal.throwIfAborted();
     const { rules, logger, clock, webhooks } = this.#options;
     const headers = readHeaders(callback.headers);
@@ -101,6 +102,7 @@ export class Callbacks {
     const rule = rules().match("public", { method: callback.method, url: callback.url, headers, body });
     const path = callback.url.split(/[?#]/, 1)[0]?.slice(0, LIMITS.errorMessageChars);
     if (rule === undefined) {
+      onBlocked();
       logger.warn("Blocked a callback", { method: callback.method, path, reason: BLOCKED });
       return jsonAnswer(blockedAnswer(callback.url, BLOCKED), requestId);
     }

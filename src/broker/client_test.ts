@@ -76,7 +76,7 @@ describe("BrokerClient", () => {
         if (ping !== undefined) primary().receive({ kind: "primus-pong", value: ping.value });
       }
       await failure;
-      expect(events.at(-1)).toEqual({ kind: "callback", status: 0, ms: LIMITS.brokerAckTimeoutMs });
+      expect(events.at(-1)).toEqual({ kind: "callback", allowed: true, status: 0, ms: LIMITS.brokerAckTimeoutMs });
     });
 
     it("may have 10 MiB, not a byte more", async () => {

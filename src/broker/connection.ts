@@ -113,9 +113,10 @@ export class BrokerConnection {
     signal.addEventListener("abort", close, { once: true });
     const end = await session.ended;
     signal.removeEventListener("abort", close);
+    const openMs = session.openedAt === undefined ? undefined : clock.now() - session.openedAt;
+    if (openMs !== undefined) this.#options.onEvent({ kind: "closed", role: session.role, openMs });
     if (signal.aborted) await this.#untilReleased(session);
-    const stable = session.openedAt !== undefined && clock.now() - session.openedAt >= LIMITS.brokerStableMs;
-    return { end, stable };
+    return { end, stable: openMs !== undefined && openMs >= LIMITS.brokerStableMs };
   }
 
   async #untilReleased(session: BrokerSession): Promise<void> {

@@ -24,9 +24,14 @@ export type AnswerPath = "upload" | "acknowledgement" | "chunk" | "none";
 export type BrokerEvent =
   | { readonly kind: "connected"; readonly role: Role }
   | { readonly kind: "disconnected"; readonly role: Role; readonly reason: SessionEndReason; readonly waitMs: number }
+  /** A session that had identified itself is over. */
+  | { readonly kind: "closed"; readonly role: Role; readonly openMs: number }
   /** Answer to a Primus ping. */
   | { readonly kind: "pong"; readonly role: Role; readonly latencyMs: number }
   | { readonly kind: "frame"; readonly role: Role; readonly outcome: "malformed" | "ignored" }
+  /** The agent is asked, or its answer's head is there; `streaming` says that the answer is to be streamed. */
+  | { readonly kind: "downstream-asked"; readonly streaming: boolean }
+  | { readonly kind: "downstream-answered"; readonly streaming: boolean; readonly status: number; readonly ms: number }
   /** A brokered request is done: `outcome` says whether its answer was delivered. */
   | {
     readonly kind: "request";
@@ -39,8 +44,8 @@ export type BrokerEvent =
   }
   /** An access token could not be had, or a socket's authorization not be renewed; status 0 without an answer. */
   | { readonly kind: "authorization-failure"; readonly what: "token" | "renewal"; readonly status: number }
-  /** A callback is done; status 0 when it was not delivered. */
-  | { readonly kind: "callback"; readonly status: number; readonly ms: number };
+  /** A callback is done; status 0 when it was not delivered; `allowed` by the public rules. */
+  | { readonly kind: "callback"; readonly allowed: boolean; readonly status: number; readonly ms: number };
 
 /** Receives {@link BrokerEvent}s; must not throw. */
 export type BrokerEventSink = (event: BrokerEvent) => void;

@@ -171,10 +171,14 @@ export class Relay {
   }
 
   async #ask(brokered: BrokeredRequest, rule: AcceptRule): Promise<Answer> {
+    let answered: ((status: number) => void) | undefined;
     try {
       const prepared = this.#prepare(brokered, rule);
       if ("status" in prepared) return prepared;
-      return this.#options.rewrite(await this.#askDirectly(prepared) ?? await this.#askByDispatch(prepared));
+      answered = this.#asked(brokered);
+      const answer = await this.#askDirectly(prepared) ?? await this.#askByDispatch(prepared);
+      answered(answer.status);
+      return this.#options.rewrite(answer);
     } catch (error) {
       const { code, cause } = toOutpostError(error);
       const answer = code === "REQUEST_INVALID" ? errorAnswer(400, code, UNSENDABLE) : failureAnswer(error);
@@ -184,8 +188,22 @@ export class Relay {
         status: answer.status,
         cause: cause instanceof Error ? cause.name : undefined,
       });
+      answered?.(answer.status);
       return answer;
     }
+  }
+
+  /** Tells that the agent is asked; the function that comes back tells, once, that it has answered. */
+  #asked({ streamingId }: BrokeredRequest): (status: number) => void {
+    const { clock, onEvent } = this.#options;
+    const startedAt = clock.now();
+    const streaming = streamingId !== "";
+    onEvent({ kind: "downstream-asked", streaming });
+    let done = false;
+    return (status) => {
+      if (!done) onEvent({ kind: "downstream-answered", streaming, status, ms: clock.now() - startedAt });
+      done = true;
+    };
   }
 
   /** Undefined where the agent cannot be asked over a direct connection. */

@@ -69,6 +69,8 @@ export interface Config {
   readonly maxActiveOperations: number;
   readonly engine: EngineName;
   readonly callbackOrigins: readonly string[];
+  /** Where metrics are pushed by OTLP/HTTP, with the path; undefined when they are not. */
+  readonly metricsPush: { readonly url: URL; readonly intervalMs: number } | undefined;
   readonly recordDir: string | undefined;
   readonly logLevel: "debug" | "info" | "warn" | "error";
   readonly debug: readonly string[];
@@ -267,6 +269,7 @@ function freeze(
     maxActiveOperations: env.MAX_ACTIVE_OPERATIONS,
     engine: env.OUTPOST_ENGINE,
     callbackOrigins: env.OUTPOST_CALLBACK_ORIGINS.map((origin) => new URL(origin).origin),
+    metricsPush: metricsPush(env),
     recordDir: env.OUTPOST_RECORD_DIR,
     logLevel: env.LOG_LEVEL,
     debug: env.DEBUG,
@@ -276,8 +279,18 @@ function freeze(
         value === undefined || (name === "CR_USERNAME" && value.length < MIN_SECRET_USERNAME) ? [] : [value]
       ),
       ...pooled,
+      ...(env.METRICS_OTEL_ENDPOINT?.password ? [decodeURIComponent(env.METRICS_OTEL_ENDPOINT.password)] : []),
     ],
   });
+}
+
+/** A URL without a path is a base, to which the path of metrics is added (OTLP exporters' OTEL_EXPORTER_OTLP_ENDPOINT). */
+function metricsPush(env: Environment): Config["metricsPush"] {
+  const given = env.METRICS_OTEL_ENDPOINT;
+  if (given === undefined) return undefined;
+  const url = new URL(given);
+  if (url.pathname === "/") url.pathname = "/v1/metrics";
+  return { url, intervalMs: env.METRICS_OTEL_EXPORT_INTERVAL_MS };
 }
 
 /** The name with the fewest edits, when that is close enough to be meant. */

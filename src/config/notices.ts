@@ -70,11 +70,13 @@ function insecureDownstream({ broker }: Config): readonly Notice[] {
   }];
 }
 
-function metrics({ variable }: Config): readonly Notice[] {
-  if ((variable("METRICS_OTEL_ENDPOINT") ?? "") === "") return [];
+/** Snyk's client speaks OTLP over gRPC, whose registered port is 4317. */
+function metrics({ metricsPush }: Config): readonly Notice[] {
+  if (metricsPush?.url.port !== "4317") return [];
   return [{
-    message: "METRICS_OTEL_ENDPOINT has no effect: metrics are not pushed",
-    hint: "Let the collector scrape /metrics, with OpenTelemetry's prometheus receiver for instance.",
+    message:
+      "METRICS_OTEL_ENDPOINT names port 4317, on which collectors take OTLP over gRPC: it is spoken over HTTP here",
+    hint: "Name the collector's port for OTLP over HTTP, by default 4318.",
   }];
 }
 

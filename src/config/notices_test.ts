@@ -25,7 +25,7 @@ describe("startupNotices()", () => {
     [{ BROKER_SERVER_URL: "http://broker.lan", HTTP_PROXY: "http://proxy" }, "may not pass the proxy", "broker.lan"],
     [{ BROKER_SERVER_URL: "http://broker.lan", http_proxy: "http://proxy", NO_PROXY: "other" }, "proxy", "https://"],
     [{ INSECURE_DOWNSTREAM: "true" }, "unencrypted", "TLS"],
-    [{ METRICS_OTEL_ENDPOINT: "http://collector:4317" }, "no effect", "/metrics"],
+    [{ METRICS_OTEL_ENDPOINT: "http://collector:4317" }, "over gRPC", "4318"],
   ])("tells of %j what it means and what to change", async (env, message, hint) => {
     const [notice, ...others] = await notices(env as Record<string, string>);
     expect(notice).toContain(message);

@@ -157,6 +157,9 @@ export const ENVIRONMENT = z.object({
   /** URL that JSON answers hold and that Snyk cannot reach. */
   RES_BODY_URL_SUB: optional,
   INSECURE_DOWNSTREAM: flag(false),
+  /** OTLP/HTTP endpoint that metrics are pushed to, and how often. */
+  METRICS_OTEL_ENDPOINT: httpUrl.optional(),
+  METRICS_OTEL_EXPORT_INTERVAL_MS: integer(10_000, 100, 24 * 60 * 60_000),
 
   /** Registry that this daemon serves when a request brings no credentials of its own. */
   CR_TYPE: crType,

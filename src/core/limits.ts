@@ -252,12 +252,46 @@ export const LIMITS = {
   /** Wait for the acknowledgement of a callback. */
   brokerAckTimeoutMs: 60_000,
 
+  /** One export of metrics with its repetitions, as the OTLP exporters' OTEL_EXPORTER_OTLP_TIMEOUT. */
+  metricsExportMs: 10_000,
+  /** The last export at the end: within shutdownMs, behind all that matters more. */
+  metricsLastExportMs: 1_000,
+  /** How often the event loop's delay is sampled where it is told, and samples of one interval: those of ten minutes. */
+  loopDelaySampleMs: 100,
+  loopDelaySamples: 6_000,
+
   /** Body of a request to the agent routes. */
   requestBodyBytes: 10 * MiB,
   /** Images in one scan request. */
   imagesPerScan: 1000,
-  /** Scans waiting in memory; each may already have been accepted, so refuse rather than forget. */
+  /** Accepted scan requests that wait: at a second each, a quarter of an hour. */
   queuedScans: 1000,
+  /** Times that one image is begun: a registry's bad minute passes, an image that ends the process does not. */
+  scanAttempts: 3,
+  /** Waits between them, with the registry client's own retries inside each. */
+  scanRetryMinMs: 15_000,
+  scanRetryMaxMs: 10 * 60_000,
+  /** After so long without a sign of life a scan counts as abandoned. */
+  jobLeaseMs: 60_000,
+  /** How often a sign of life is given: two may be missed. */
+  jobHeartbeatMs: 20_000,
+  /** Callbacks on their way at once, each of another job. */
+  callbacksInFlight: 4,
+  /** Packed results of undelivered callbacks: above it no scan begins until some are delivered. */
+  pendingResultBytes: 1 * GiB,
+  /** The same where they are kept in memory. */
+  pendingResultMemoryBytes: 16 * MiB,
+  /** Packed results that are kept for retests where they are in memory. */
+  resultMemoryBytes: 8 * MiB,
+  /** First and longest wait before another attempt at a store that cannot be written. */
+  storeRetryMinMs: 250,
+  storeRetryMaxMs: 5_000,
+  /** Age and size of what has ended are looked at so often. */
+  retentionEveryMs: 60 * 60_000,
+  /** Jobs of one answer of `/api/jobs`. */
+  listedJobs: 1_000,
+  /** Bytes that are packed or unpacked in one go: some milliseconds. */
+  packedChunkBytes: 256 * KiB,
 
   /** TCP and TLS set-up towards a registry, and time to its response head. */
   connectTimeoutMs: 10_000,
@@ -306,8 +340,8 @@ export const LIMITS = {
   /** Registry clients kept (one per credential hash). */
   registryClients: 64,
 
-  /** A callback that nobody took for this long is given up: the scan will have been asked for again. */
-  callbackGiveUpMs: 60 * 60_000,
+  /** A callback that nobody took for this long is given up: it can be sent again by hand (`outpost jobs retry`). */
+  callbackGiveUpMs: 24 * 60 * 60_000,
 
   /** The whole demo on a slow machine; it takes seconds. */
   demoMs: 120_000,
