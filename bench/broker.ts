@@ -73,8 +73,9 @@ async function measureStart(rig: Rig, kind: ClientKind, samples: Samples): Promi
   note(samples, `${kind} rss`, statusMegabytes(client.process.pid, "VmRSS"));
 }
 
-async function measureSmall(rig: Rig, client: Client, samples: Samples): Promise<void> {
-  const { kind, process } = client;
+async function measureSmall(rig: Rig, client: Client, state: "fresh" | "warm", samples: Samples): Promise<void> {
+  const { process } = client;
+  const kind = `${client.kind} ${state}`;
   const others = { server: rig.server.pid, agent: rig.agent.pid };
   const before = cpuSeconds(process.pid);
   const server = cpuSeconds(others.server);
@@ -100,6 +101,16 @@ async function measureLarge(rig: Rig, client: Client, samples: Samples): Promise
   note(samples, `${kind} throughput`, LARGE_REQUESTS * LARGE_BYTES / 1e6 / seconds);
   note(samples, `${kind} large cpu`, (cpuSeconds(process.pid) - before) * 1000 / LARGE_REQUESTS);
   note(samples, `${kind} large server cpu`, (cpuSeconds(rig.server.pid) - server) * 1000 / LARGE_REQUESTS);
+}
+
+/** Small answers of clients that have just been started, both anew in each round. */
+async function measureFresh(rig: Rig, rounds: number, samples: Samples): Promise<void> {
+  for (let turn = 0; turn < rounds; turn++) {
+    for (const kind of turn % 2 === 0 ? ["reference", "broker"] as const : ["broker", "reference"] as const) {
+      await using client = await startClient(rig, kind);
+      await measureSmall(rig, client, "fresh", samples);
+    }
+  }
 }
 
 /** Runs `round` for both clients in turn; the first round only warms them up. */
@@ -140,7 +151,9 @@ async function main(): Promise<number> {
     rows.push(...judge(START, samples));
   }
   if (wanted.includes("s")) {
-    await compare(rig, "small", rounds, samples, (client, into) => measureSmall(rig, client, into));
+    // The server and the asking program shall not get warm in the first fresh round.
+    await compare(rig, "small", rounds, samples, (client, into) => measureSmall(rig, client, "warm", into));
+    await measureFresh(rig, rounds, samples);
     rows.push(...judge(SMALL, samples));
   }
   if (wanted.includes("l")) {

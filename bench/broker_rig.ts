@@ -4,10 +4,11 @@
  *
  * @module
  */
-import { denoEnv, ROOT, startDaemonProcess } from "../tests/e2e/daemon.ts";
+import { denoEnv, type Program, ROOT, startDaemonProcess } from "../tests/e2e/daemon.ts";
 import { startBrokerClient } from "../tests/peers/broker_client.ts";
 import { type BrokerServer, startBrokerServer } from "../tests/peers/broker_server.ts";
 import { type ServerProcess, startProcess, within } from "../tests/peers/process.ts";
+import { build } from "../tools/build.ts";
 
 /** Which program stands between server and agent: Snyk's, ours before the agent, ours alone. */
 export type ClientKind = "reference" | "broker" | "all";
@@ -17,6 +18,8 @@ export interface Rig extends AsyncDisposable {
   readonly server: BrokerServer;
   readonly agent: ServerProcess;
   readonly agentUrl: string;
+  /** Ours, as the container ships it. */
+  readonly program: Program;
 }
 
 /** A client that is connected under a token of its own. */
@@ -35,6 +38,8 @@ const TICKS_PER_SECOND = 100;
 
 /** Starts server and agent. */
 export async function startRig(): Promise<Rig> {
+  const folder = await Deno.makeTempDir({ prefix: "outpost-bench-" });
+  await build(folder);
   const server = await startBrokerServer();
   const agent = await startProcess({
     name: "agent",
@@ -48,9 +53,11 @@ export async function startRig(): Promise<Rig> {
     server,
     agent,
     agentUrl: `http://127.0.0.1:${agent.log().trim()}`,
+    program: { folder, module: "outpost.js" },
     [Symbol.asyncDispose]: async () => {
       await agent.stop();
       await server.stop();
+      await Deno.remove(folder, { recursive: true });
     },
   };
 }
@@ -85,12 +92,13 @@ async function launch(rig: Rig, kind: ClientKind, token: string, flags: readonly
     BROKER_SERVER_URL: server.url,
     BROKER_TOKEN: token,
     PREFLIGHT_CHECKS_ENABLED: "false",
+    MALLOC_ARENA_MAX: "1",
     OUTPOST_ROLE: kind,
     ...(kind === "broker"
       ? { CR_AGENT_URL: agentUrl }
       : { CR_TYPE: "docker-registry", CR_BASE: "127.0.0.1:5000", CR_USERNAME: "user", CR_PASSWORD: "password" }),
   };
-  const { process } = await startDaemonProcess(env, flags);
+  const { process } = await startDaemonProcess(env, flags, rig.program);
   return { process, stop: () => process.stop() };
 }
 

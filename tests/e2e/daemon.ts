@@ -14,23 +14,33 @@ export interface DaemonProcess extends AsyncDisposable {
 /** Folder of the checkout. */
 export const ROOT: string = new URL("../../", import.meta.url).pathname;
 
+/** What is run: a module in a folder. */
+export interface Program {
+  readonly folder: string;
+  readonly module: string;
+}
+
+const SOURCES: Program = { folder: ROOT, module: "mod.ts" };
+
 /**
  * Starts `outpost start` and waits until `/livez` answers.
  *
  * @param env Its variables; without PORT it gets a free one.
  * @param flags Further flags for `deno run`.
+ * @param program The sources, if it is not what tools/build.ts has made of them.
  */
 export async function startDaemonProcess(
   env: Readonly<Record<string, string>>,
   flags: readonly string[] = [],
+  program: Program = SOURCES,
 ): Promise<DaemonProcess> {
   const port = env["PORT"] ?? String(freePort());
   const url = `http://127.0.0.1:${port}`;
   const process = await startProcess({
     name: "outpost",
     command: Deno.execPath(),
-    args: ["run", "-P=daemon", ...flags, "mod.ts", "start"],
-    cwd: ROOT,
+    args: ["run", "-P=daemon", ...flags, program.module, "start"],
+    cwd: program.folder,
     env: { ...denoEnv(), PORT: port, OUTPOST_HOST: "127.0.0.1", ...env },
     ready: (child, signal) => poll(`${url}/livez`, (response) => response.ok, child, signal),
   });
