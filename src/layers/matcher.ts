@@ -74,17 +74,23 @@ function compilePattern(pattern: FilePattern): (path: string) => boolean {
   const extensions = new Set(pattern.extensions);
   const globs = (pattern.globs ?? []).map(compileGlob);
   const notGlobs = (pattern.notGlobs ?? []).map(compileGlob);
+  const byName = names.size + extensions.size > 0;
+  const isNamed = (name: string): boolean =>
+    names.has(name) || (extensions.size > 0 && extensions.has(extensionOf(name)));
   return function test(path: string): boolean {
     const slash = path.lastIndexOf("/");
-    const name = slash < 0 ? path : path.slice(slash + 1);
-    const named = names.has(name) || (extensions.size > 0 && extensions.has(extensionOf(name))) || paths.has(path) ||
+    const named = (byName && isNamed(slash < 0 ? path : path.slice(slash + 1))) || paths.has(path) ||
       suffixes.some((suffix) => path.endsWith(suffix)) || directories.some((directory) => path.startsWith(directory)) ||
-      globs.some((matches) => matches(`/${path}`));
-    if (named && notGlobs.some((matches) => matches(`/${path}`))) return false;
+      (globs.length > 0 && matchesAny(globs, `/${path}`));
+    if (named && notGlobs.length > 0 && matchesAny(notGlobs, `/${path}`)) return false;
     if (!named || notFrom.length + notWithin.length === 0) return named;
     const directory = slash < 0 ? "/" : `/${path.slice(0, slash)}`;
     return !notFrom.some((start) => directory.startsWith(start)) && !notWithin.some((text) => directory.includes(text));
   };
+}
+
+function matchesAny(globs: readonly ((path: string) => boolean)[], path: string): boolean {
+  return globs.some((matches) => matches(path));
 }
 
 /** With its dot. As path.extname: a dot in front of a name begins none. */

@@ -15,11 +15,20 @@ const MAX_ALTERNATIVES = 1000;
 
 /** Compiles a pattern. */
 export function compileGlob(pattern: string): (path: string) => boolean {
-  const alternatives = expandBraces(pattern).map((each) => each.split("/").map(compilePart));
-  return (path) => {
-    const parts = path.split("/");
-    return alternatives.some((glob) => matchParts(glob, parts));
-  };
+  const alternatives = expandBraces(pattern).map((each) => ({
+    start: literalStart(each),
+    glob: each.split("/").map(compilePart),
+  }));
+  return (path) => alternatives.some(({ start, glob }) => path.startsWith(start) && matchParts(glob, path.split("/")));
+}
+
+/**
+ * What every match begins with: most paths of an image are told apart by it, before anything is split. Without the slash in
+ * front of the first wildcard, since `a/**` matches `a` too.
+ */
+function literalStart(pattern: string): string {
+  const wildcard = pattern.search(/[*?[]/);
+  return wildcard < 0 ? pattern : pattern.slice(0, wildcard).replace(/\/$/, "");
 }
 
 /**
