@@ -31,6 +31,9 @@ interface Package {
 
 type Trees = Record<string, GraphTree>;
 
+/** What a tree costs of the work on a lock file: it stays in memory, so there may be fewer of them than steps. */
+const STEPS_PER_TREE = 50;
+
 /** The graph of an application with a package-lock.json of version 1. */
 export function readNpmLockV1({ manifest, lock, budget }: LockPair): AppGraphJson {
   const json = parseObject(lock);
@@ -112,7 +115,7 @@ class NpmLockV1 {
 
   /** `path` are the packages of the same cycle on the way here. */
   #expand(key: string, path: readonly string[], depth: number): GraphTree {
-    this.#budget.spend(1 + path.length, depth);
+    this.#budget.spend(STEPS_PER_TREE, depth);
     const { name, version, scope } = this.#packages.get(key) ?? missingPackage(key);
     const dependencies = emptyTrees();
     const cycle = this.#cycles.get(key);

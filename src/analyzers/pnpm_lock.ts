@@ -23,7 +23,7 @@ import {
   type WantedPackages,
 } from "./node_lock.ts";
 import { parseYamlMapping } from "./node_yaml.ts";
-import { buildPruned, type PrunedNode } from "./yarn_lock.ts";
+import { buildPruned, type PrunedNode, remembering } from "./yarn_lock.ts";
 
 interface Package {
   readonly name: string;
@@ -88,7 +88,8 @@ export function readPnpmProject({ manifest, lock, budget }: LockPair): AppGraphJ
   for (const [name, { range, optional }] of wanted) wanted.set(name, { range: found.get(name) ?? range, optional });
   const root = { name: manifest.name, version: manifest.version || UNKNOWN };
   const rootId = `${manifest.name}@${manifest.version}`;
-  return buildPruned("pnpm", root, wanted, budget, (name, { range }) => lockfile.child(name, range), rootId);
+  const find = remembering((name, { range }) => lockfile.child(name, range));
+  return buildPruned("pnpm", root, wanted, budget, find, rootId);
 }
 
 /** The part that lists dependencies: pnpm 11 may write a document of its own in front of it. */

@@ -58,7 +58,7 @@ function readClassic({ manifest, lock, budget }: LockPair): AppGraphJson {
   for (const [key, block] of readYarnLock(lock)) if (block instanceof Map) entries.set(key, classicEntry(block));
   const aliases = aliasKeys(entries.keys());
   const dependencies = topLevel(manifest, { optional: true });
-  return buildPruned("yarn", manifest, dependencies, budget, (name, wanted) => {
+  const find: FindChild = (name, wanted) => {
     const key = `${name}@${wanted.range}`;
     const entry = entries.get(key);
     const alias = aliasOf(name, wanted.range) ?? installedAlias(name, entry, aliases.get(name) ?? [], entries, budget);
@@ -70,7 +70,8 @@ function readClassic({ manifest, lock, budget }: LockPair): AppGraphJson {
       dependencies: new Map([...entry.dependencies, ...entry.optionalDependencies]),
       alias,
     };
-  });
+  };
+  return buildPruned("yarn", manifest, dependencies, budget, remembering(find));
 }
 
 function classicEntry(block: YarnBlock): Entry {
@@ -139,7 +140,7 @@ async function readBerry({ manifest, lock, budget }: LockPair): Promise<AppGraph
     for (const key of descriptorKeys(keys)) entries.set(key, entry);
   }
   const resolutions = new Resolutions(manifest.json.resolutions, budget);
-  return buildPruned("yarn", manifest, topLevel(manifest), budget, (name, wanted, parent) => {
+  const find: FindChild = (name, wanted, parent) => {
     const alias = wanted.range.includes("@") ? aliasOf(name, wanted.range) : undefined;
     const resolved = resolutions.find(name, wanted.range, parent);
     const range = resolved === "" ? wanted.range : decode(resolved);
@@ -150,7 +151,8 @@ async function readBerry({ manifest, lock, budget }: LockPair): Promise<AppGraph
     const first = resolved === "" ? dependencies : optional;
     const second = resolved === "" ? optional : dependencies;
     return { id: `${name}@${version}`, name, version, dependencies: new Map([...first, ...second]), alias };
-  });
+  };
+  return buildPruned("yarn", manifest, topLevel(manifest), budget, resolutions.isEmpty ? remembering(find) : find);
 }
 
 function berryEntry(data: unknown): Entry {
@@ -177,6 +179,11 @@ class Resolutions {
   constructor(resolutions: unknown, budget: LockBudget) {
     this.#byKey = new Map(Array.from(wantedOf(resolutions), ([key, { range }]) => [key, range]));
     this.#budget = budget;
+  }
+
+  /** Whether package.json has none. */
+  get isEmpty(): boolean {
+    return this.#byKey.size === 0;
   }
 
   /** What package.json says a dependency is; empty when nothing. */
@@ -221,6 +228,17 @@ function covers(range: string, version: string): boolean {
 
 function withoutProtocol(range: string): string {
   return range.replace(/^[a-z]+:/, "");
+}
+
+/** Remembers answers that do not depend on who asks. */
+export function remembering(find: FindChild): FindChild {
+  const known = new Map<string, PrunedNode>();
+  return (name, wanted, parent) => {
+    const key = `${name}@${wanted.range}`;
+    const node = known.get(key) ?? find(name, wanted, parent);
+    known.set(key, node);
+    return node;
+  };
 }
 
 /** Builds a graph in which a package occurs once below each direct dependency. */

@@ -107,7 +107,7 @@ export const LIMITS = {
   /** A package.json; some packages publish their documentation in it, 200 KiB of it. */
   nodeManifestBytes: 1 * MiB,
   /** Steps from package to package while a graph of JavaScript packages is built; 2,000 packages need 300,000. */
-  nodeGraphSteps: 20_000_000,
+  nodeGraphSteps: 5_000_000,
   /** Packages on the way from an application to a dependency; real ones are below 50. */
   nodeGraphDepth: 1_000,
   /** Nodes of the graph of one node_modules: cycles give packages several. */
