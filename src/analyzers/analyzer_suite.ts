@@ -34,6 +34,7 @@ export function viewOf(
   );
   return {
     file: (path) => kept.find((file) => file.path === (links[path] ?? path)),
+    realPath: (path) => links[path] ?? path,
     filesIn: (directory) => kept.filter((file) => file.path.startsWith(directory)),
     files: () => kept,
     linkedPaths: () => undefined,

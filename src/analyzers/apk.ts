@@ -9,18 +9,18 @@ import { type AnalyzerInput, found, newestOf, type OsAnalyzer } from "./analyzer
 import { LineReader } from "./line_reader.ts";
 import { type PackageDraft, PackageList } from "./package_list.ts";
 
-/** A merged-/usr root has its live database below /usr, so that path wins a tie. */
-const PATHS = ["usr/lib/apk/db/installed", "lib/apk/db/installed"];
+/** Where the database is. A merged-/usr root has its live one below /usr, so that path wins a tie. */
+export const APK_DATABASES: readonly string[] = ["usr/lib/apk/db/installed", "lib/apk/db/installed"];
 
 /** Alpine, Wolfi and whatever else uses apk. */
 export const APK: OsAnalyzer = {
   name: "apk",
-  patterns: [{ paths: PATHS, maxBytes: LIMITS.packageDatabaseBytes }],
+  patterns: [{ paths: APK_DATABASES, maxBytes: LIMITS.packageDatabaseBytes }],
   parse: parseApk,
 };
 
 function parseApk(input: AnalyzerInput): OsPackages | undefined {
-  const file = newestOf(input.view, PATHS)[0];
+  const file = newestOf(input.view, APK_DATABASES)[0];
   return file && found("apk", file.path, parseInstalled(file.content, file.path, input.report));
 }
 

@@ -8,6 +8,7 @@ import { LIMITS } from "../core/limits.ts";
 import type { AppAnalysis, AppInput, AppResult, FilePattern, ScanFact, WantedFiles } from "../core/ports.ts";
 import type { AnalysisOptions, Problem } from "../core/types.ts";
 import { soughtGlobs } from "../lib/glob.ts";
+import { withOwners } from "./apk_ownership.ts";
 import type { AppAnalyzer } from "./app_analyzer.ts";
 import { DOTNET } from "./dotnet.ts";
 import { GO } from "./go.ts";
@@ -72,7 +73,7 @@ export async function analyzeApplications(
       problems.push({ code, subject: analyzer.name, message });
     }
   }
-  return { results, imageFacts, problems };
+  return { results: withOwners(results, input.view, input.os.release), imageFacts, problems };
 }
 
 function enabled(analyzers: readonly AppAnalyzer[], options: AnalysisOptions): AppAnalyzer[] {

@@ -64,7 +64,8 @@ const MARK_BYTES = 16;
 const NOTES_BYTES = 4096;
 /** Within so many bytes from the start of the data build info is sought when no section has it, as Go's own tools do. */
 const DATA_BYTES = 64 * 1024;
-const GO_NOTE = "\x04\0\0\0Go\0\0";
+/** The name in a note of Go's linker, behind three numbers. */
+const GO_NOTE = "Go\0\0";
 
 /** A reader of one ELF file of `size` bytes. */
 export class GoExecutableReader implements FileReader {

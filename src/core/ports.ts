@@ -260,6 +260,11 @@ export interface WantedFiles {
 export interface ImageView {
   /** The file at the path, following symbolic links inside the image; undefined when there is none or it was not kept. */
   file(path: string): ImageFile | undefined;
+  /**
+   * Where a path leads: links in it, and the one that it may be itself, are followed inside the image as far as they are
+   * known. Relative to the root. Nothing has to be there, and nothing is read again because of it.
+   */
+  realPath(path: string): string;
   /** Kept files below a directory (trailing slash), sorted by path. */
   filesIn(directory: string): readonly ImageFile[];
   /** All kept files, sorted by path. */
@@ -385,6 +390,8 @@ export interface AppResult {
   readonly facts: readonly ScanFact[];
   /** Files that it was read from: they say which layer brought it, and which apk package owns it. */
   readonly evidence: readonly Evidence[];
+  /** Facts that stand behind those that every result has. */
+  readonly closingFacts?: readonly ScanFact[];
 }
 
 /** A file that a result, or the named package of a result, was read from. */

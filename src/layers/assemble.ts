@@ -167,6 +167,10 @@ class MergedView implements ImageView {
     return undefined;
   }
 
+  realPath(path: string): string {
+    return this.#tree.resolve(path, { followLast: true }).path ?? path;
+  }
+
   linkedPaths(): FilePattern | undefined {
     if (this.#linkedFiles.size + this.#linkedDirectories.size === 0) return undefined;
     return {

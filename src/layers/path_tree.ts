@@ -59,6 +59,8 @@ export interface Resolution {
   readonly link: PathNode | undefined;
   /** Where links led to, when nothing is known there. */
   readonly beyond: string | undefined;
+  /** Where the path leads, known or not; undefined when it leads in circles or through something that is no directory. */
+  readonly path: string | undefined;
 }
 
 /** The end of a walk: the last known node, the unknown parts after it, and whether no directory can be made there. */
@@ -144,10 +146,12 @@ export class PathTree {
   resolve(path: string, options: { readonly followLast: boolean }): Resolution {
     const end = this.#walk(this.#root, split(path), options.followLast, newBudget());
     const unknown = end.rest.length > 0;
+    const whole = end.dead ? undefined : unknown ? [...split(end.at.path), ...end.rest].join("/") : end.at.path;
     return {
       node: end.dead || unknown ? undefined : end.at,
       link: end.link,
-      beyond: !end.dead && unknown && end.linked ? [...split(end.at.path), ...end.rest].join("/") : undefined,
+      beyond: unknown && end.linked ? whole : undefined,
+      path: whole,
     };
   }
 

@@ -122,8 +122,8 @@ function warnings({ attribution, options }: ScanInput): readonly ScanFact[] {
 
 /** One ScanResult for each application; `shared` are the facts that all of them have. */
 function applications(results: readonly AppResult[], image: string, shared: readonly ScanFact[]): ScanResult[] {
-  return results.map(({ type, targetFile, facts }) => ({
-    facts: truncateFacts([...facts, ...shared, { type: "pluginVersion", data: PLUGIN_VERSION }]),
+  return results.map(({ type, targetFile, facts, closingFacts = [] }) => ({
+    facts: truncateFacts([...facts, ...shared, { type: "pluginVersion", data: PLUGIN_VERSION }, ...closingFacts]),
     target: { image },
     identity: { type, targetFile },
   }));

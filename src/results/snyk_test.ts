@@ -12,6 +12,7 @@ const VIEW: ImageView = {
   file: () => undefined,
   filesIn: () => [],
   files: () => [],
+  realPath: (path) => path,
   linkedPaths: () => undefined,
   extracted: () => [],
   problems: [],
