@@ -63,6 +63,11 @@ export const ERROR_CODES = {
   BODY_TOO_LARGE: { status: 413, retryable: false },
   BUSY: { status: 503, retryable: true },
   CANCELLED: { status: 503, retryable: true },
+  // What outlives this process.
+  STORE_UNAVAILABLE: { status: 503, retryable: true },
+  STORE_UNUSABLE: { status: 500, retryable: false },
+  JOB_NOT_FOUND: { status: 404, retryable: false },
+  JOB_STATE: { status: 409, retryable: false },
   INTERNAL: { status: 500, retryable: false },
 } as const satisfies Record<string, ErrorClass>;
 

@@ -1,0 +1,254 @@
+/**
+ * The ports of what outlives the process: accepted jobs with their callbacks and results, and the facts of layers.
+ *
+ * @module
+ */
+import type { LayerFacts } from "./types.ts";
+
+/** Where a job is. The last three are final: a job has exactly one of them in the end. */
+export const JOB_STATES = ["queued", "scanning", "reporting", "done", "partial", "failed"] as const;
+
+/** One of {@link JOB_STATES}. */
+export type JobState = typeof JOB_STATES[number];
+
+/** How one image ended. */
+export type TargetOutcome = "success" | "partial" | "error";
+
+/** A failure as it is kept: a code of core/errors.ts and its message, never a secret. */
+export interface StoredError {
+  readonly code: string;
+  readonly message: string;
+  readonly hint?: string | undefined;
+}
+
+/** A job to accept. */
+export interface NewJob {
+  readonly id: string;
+  /** The caller's own name of the request. A second job with the same one and the same `request` is the first. */
+  readonly requestId: string;
+  readonly kind: "scan" | "discover";
+  /** Images of the request. */
+  readonly total: number;
+  /** Whether a closing callback follows the results. */
+  readonly closing: boolean;
+  /** The request as JSON, without any credential. */
+  readonly request: string;
+  /** How the credentials are found again. Those whose first byte is 1 are sealed ones: forgotten with the last image. */
+  readonly credentials: Uint8Array;
+  /** Milliseconds since the epoch, as all times here. */
+  readonly acceptedAt: number;
+  /** Jobs that may wait; above it the job is refused. */
+  readonly maxQueued: number;
+}
+
+/** What {@link Store.accept} answers: the job's identifier, or that of the same request accepted before. */
+export interface Accepted {
+  readonly id: string;
+  readonly duplicate: boolean;
+}
+
+/** A job that is held by a lease. */
+export interface LeasedJob {
+  readonly id: string;
+  readonly requestId: string;
+  readonly kind: "scan" | "discover";
+  readonly total: number;
+  readonly closing: boolean;
+  readonly request: string;
+  readonly credentials: Uint8Array;
+  /** Index of the first image that has no result yet. */
+  readonly position: number;
+  /** How often that image has been begun, this time included. */
+  readonly attempts: number;
+  /** Whether the operator wants no more of it. */
+  readonly cancelled: boolean;
+}
+
+/** A lease: who works on the job, and until when others believe it. */
+export interface Lease {
+  readonly owner: string;
+  readonly now: number;
+  readonly until: number;
+}
+
+/** The end of one image of a job. */
+export interface CompletedTarget {
+  readonly sequence: number;
+  readonly outcome: TargetOutcome;
+  /** Key of the result that its callback carries; it is in the store already, or in `result`. */
+  readonly resultKey?: string | undefined;
+  /** A new result for the store, packed. */
+  readonly result?: Uint8Array | undefined;
+  /** What the callback carries instead of a result: JSON. */
+  readonly error?: string | undefined;
+  readonly now: number;
+}
+
+/** A callback that is due, the first of its job. `totals` are those of a closing one. */
+export interface PendingCallback {
+  readonly jobId: string;
+  readonly requestId: string;
+  readonly sequence: number;
+  readonly kind: "result" | "closing";
+  readonly request: string;
+  readonly resultKey: string | undefined;
+  readonly error: string | undefined;
+  /** Failed deliveries so far. */
+  readonly attempts: number;
+  readonly createdAt: number;
+  readonly totals: JobTotals;
+}
+
+/** How the images of a job ended; one whose callback was refused counts as failed. */
+export interface JobTotals {
+  readonly succeeded: number;
+  readonly partial: number;
+  readonly failed: number;
+}
+
+/** A job as it is listed. */
+export interface JobSummary extends JobTotals {
+  readonly id: string;
+  readonly requestId: string;
+  readonly kind: "scan" | "discover";
+  readonly state: JobState;
+  readonly total: number;
+  readonly attempts: number;
+  readonly acceptedAt: number;
+  readonly updatedAt: number;
+  /** When it may be tried again, while it waits for that. */
+  readonly notBefore: number | undefined;
+  readonly error: StoredError | undefined;
+  /** Callbacks that wait, and those that were given up. */
+  readonly pending: number;
+  readonly dead: number;
+}
+
+/** A callback of {@link JobDetail}. */
+export interface CallbackSummary {
+  readonly sequence: number;
+  readonly kind: "result" | "closing";
+  readonly state: "pending" | "delivered" | "dead";
+  readonly outcome: TargetOutcome | undefined;
+  readonly attempts: number;
+  readonly endedAt: number | undefined;
+  readonly error: StoredError | undefined;
+}
+
+/** A job with its callbacks. */
+export interface JobDetail extends JobSummary {
+  readonly request: string;
+  /** Empty after the last image when they were sealed. */
+  readonly credentials: Uint8Array;
+  readonly callbacks: readonly CallbackSummary[];
+}
+
+/** Which jobs are listed. */
+export interface JobFilter {
+  readonly state?: JobState | undefined;
+  readonly limit: number;
+}
+
+/** What waits. */
+export interface Backlog {
+  /** Jobs that are not being worked on. */
+  readonly queued: number;
+  readonly scanning: number;
+  /** Callbacks that are not delivered, and the packed bytes of the results that they carry. */
+  readonly pending: number;
+  readonly pendingBytes: number;
+}
+
+/** What {@link Store.purge} takes away. */
+export interface Retention {
+  /** Jobs that ended, and results that were used last, before this time. */
+  readonly before: number;
+  /** Packed bytes of results that may stay; the longest unused go first. Results of pending callbacks always stay. */
+  readonly maxBytes: number;
+}
+
+/**
+ * Jobs, callbacks and results. Every method is one transaction. Those that an acknowledgement depends on (accept,
+ * complete, cancel, retry) are on disk when they resolve; the others survive the end of the process, and after a power
+ * failure only cost work that is done again.
+ *
+ * @throws {OutpostError} every method: STORE_UNAVAILABLE when nothing can be written now, STORE_UNUSABLE when the
+ * database is damaged.
+ */
+export interface Store {
+  /** Whether it outlives the process. */
+  readonly durable: boolean;
+  /**
+   * Accepts a job, or finds the one that the same request was accepted as.
+   *
+   * @throws {OutpostError} BUSY when `maxQueued` jobs wait.
+   */
+  accept(job: NewJob): Promise<Accepted>;
+  /**
+   * Leases the next job: a cancelled one, else the oldest that is due and that nobody holds; its image counts as begun
+   * once more.
+   */
+  claim(lease: Lease): Promise<LeasedJob | undefined>;
+  /** Prolongs the owner's leases. */
+  heartbeat(lease: Lease): Promise<void>;
+  /** Puts a job back until `notBefore`. */
+  defer(
+    id: string,
+    options: { readonly notBefore: number; readonly now: number; readonly error: StoredError },
+  ): Promise<
+    void
+  >;
+  /** Puts a job back as if it had not been claimed. */
+  release(id: string, now: number): Promise<void>;
+  /**
+   * Ends the image at the job's position: its callback is due. With the last one the job is reporting. Does nothing, and
+   * answers false, when the job is not at that image.
+   */
+  complete(id: string, target: CompletedTarget): Promise<boolean>;
+  /** The next callback that is due, of a job that is not in `except`; those of one job come in their order. */
+  nextCallback(now: number, except: readonly string[]): Promise<PendingCallback | undefined>;
+  /** The packed bytes of a result; undefined when there is none. */
+  result(key: string, now: number): Promise<Uint8Array | undefined>;
+  /** Whether there is a result with a key that begins so. */
+  hasResults(prefix: string): Promise<boolean>;
+  /** Puts a callback off. */
+  postpone(jobId: string, sequence: number, nextAt: number): Promise<void>;
+  /** Ends a callback: delivered, or dead with the reason. Ends the job with its last one; answers the job's state. */
+  settle(
+    jobId: string,
+    sequence: number,
+    end: { readonly now: number; readonly error?: StoredError | undefined },
+  ): Promise<JobState>;
+  /** Marks a job that is not yet reporting as cancelled; answers its state, undefined when there is no such job. */
+  cancel(id: string, now: number): Promise<JobState | undefined>;
+  /** Makes the dead callbacks of a job due again; answers their number. */
+  resend(id: string, now: number): Promise<number>;
+  /** Newest first. */
+  list(filter: JobFilter): Promise<readonly JobSummary[]>;
+  job(id: string): Promise<JobDetail | undefined>;
+  backlog(): Promise<Backlog>;
+  /** When the next job or callback that waits for its time is due; undefined when none does. */
+  nextDue(now: number): Promise<number | undefined>;
+  /** Takes away what is old or too much; answers the number of jobs. */
+  purge(retention: Retention): Promise<number>;
+  close(): void;
+}
+
+/** The facts of layers, by key. A store of this kind may lose them at any time: they only cost work. */
+export interface LayerFactsStore {
+  get(key: string): Promise<LayerFacts | undefined>;
+  /** Keeps facts; never rejects. */
+  put(key: string, facts: LayerFacts): Promise<void>;
+}
+
+/** A directory of small files, injected so that nothing below main opens one. Names have no `/` in them. */
+export interface FileStore {
+  /** Undefined when there is none. */
+  read(name: string): Promise<Uint8Array<ArrayBuffer> | undefined>;
+  /** Writes a file whole or not at all: what others read is never half of it. */
+  write(name: string, bytes: Uint8Array<ArrayBuffer>): Promise<void>;
+  list(): Promise<readonly { readonly name: string; readonly bytes: number; readonly usedAt: number }[]>;
+  /** Marks a file as used now. */
+  touch(name: string): Promise<void>;
+  remove(name: string): Promise<void>;
+}

@@ -1,0 +1,165 @@
+/** S6: random actions on both stores, with crashes and jumps of the clock, against each other and against the promises. */
+import fc from "fast-check";
+import { expect, it } from "vitest";
+import type { JobState, Store, TargetOutcome } from "../core/store.ts";
+import { MemoryStore } from "./memory_store.ts";
+import { SqliteStore } from "./sqlite_store.ts";
+import { newJob } from "./store_suite.ts";
+
+type Action =
+  | { readonly kind: "accept"; readonly id: number; readonly total: number; readonly closing: boolean }
+  | { readonly kind: "claim" | "heartbeat" | "release" | "deliver" | "refuse" | "postpone" | "crash" }
+  | { readonly kind: "complete"; readonly outcome: TargetOutcome }
+  | { readonly kind: "defer" | "jump"; readonly ms: number }
+  | { readonly kind: "cancel" | "resend"; readonly id: number };
+
+const id = fc.integer({ min: 0, max: 5 });
+const action: fc.Arbitrary<Action> = fc.oneof(
+  fc.record({ kind: fc.constant("accept" as const), id, total: fc.integer({ min: 1, max: 3 }), closing: fc.boolean() }),
+  fc.record({
+    kind: fc.constantFrom("claim" as const, "heartbeat", "release", "deliver", "refuse", "postpone", "crash"),
+  }),
+  fc.record({
+    kind: fc.constant("complete" as const),
+    outcome: fc.constantFrom("success" as const, "partial", "error"),
+  }),
+  fc.record({ kind: fc.constantFrom("defer" as const, "jump"), ms: fc.integer({ min: 0, max: 100_000 }) }),
+  fc.record({ kind: fc.constantFrom("cancel" as const, "resend"), id }),
+);
+
+/** What a caller may rely on, in a few lines. */
+class Model {
+  readonly accepted = new Map<string, { total: number; closing: boolean; position: number; held: boolean }>();
+  /** Callbacks that were taken, by job. */
+  readonly taken = new Map<string, number[]>();
+  readonly final = new Map<string, JobState>();
+}
+
+/** The worker: what it holds, and what time it is. */
+interface Worker {
+  now: number;
+  held: { readonly id: string; readonly position: number } | undefined;
+}
+
+async function act(store: Store, action: Action, worker: Worker): Promise<unknown> {
+  const { now, held } = worker;
+  const lease = { owner: "me", now, until: now + 60_000 };
+  switch (action.kind) {
+    case "accept": {
+      const { total, closing } = action;
+      return await store.accept(newJob(`j${action.id}`, { total, closing, acceptedAt: now, maxQueued: 4 }))
+        .catch((error) => error.code);
+    }
+    case "claim":
+      return await store.claim(lease);
+    case "heartbeat":
+      return await store.heartbeat(lease);
+    case "release":
+      return held && await store.release(held.id, now);
+    case "defer":
+      return held &&
+        await store.defer(held.id, { notBefore: now + action.ms, now, error: { code: "X", message: "y" } });
+    case "complete": {
+      const { outcome } = action;
+      const result = { resultKey: `k-${held?.id}`, result: new Uint8Array([held?.position ?? 0]) };
+      const what = outcome === "error" ? { error: "{}" } : result;
+      return held && await store.complete(held.id, { sequence: held.position, outcome, now, ...what });
+    }
+    case "deliver":
+    case "refuse":
+    case "postpone": {
+      const next = await store.nextCallback(now, []);
+      if (next === undefined) return undefined;
+      if (action.kind === "postpone") return [next, await store.postpone(next.jobId, next.sequence, now + 500)];
+      const error = action.kind === "refuse" ? { code: "X", message: "y" } : undefined;
+      return [next, await store.settle(next.jobId, next.sequence, { now, error })];
+    }
+    case "cancel":
+      return await store.cancel(`j${action.id}`, now);
+    case "resend":
+      return await store.resend(`j${action.id}`, now);
+    default:
+      return undefined;
+  }
+}
+
+/** Moves the model, and says what no store may do. */
+function check(model: Model, action: Action, answer: unknown, worker: Worker): void {
+  if (action.kind === "accept" && typeof answer === "object") {
+    const { id, duplicate } = answer as { id: string; duplicate: boolean };
+    expect(duplicate).toBe(model.accepted.has(id));
+    const { total, closing } = action;
+    if (!duplicate) model.accepted.set(id, { total, closing, position: 0, held: false });
+  }
+  if (action.kind === "claim" && answer !== undefined) {
+    const { id, position } = answer as { id: string; position: number };
+    expect(model.accepted.get(id)?.position).toBe(position);
+    worker.held = { id, position };
+  }
+  if (action.kind === "complete" && answer === true && worker.held !== undefined) {
+    const job = model.accepted.get(worker.held.id);
+    if (job !== undefined) job.position++;
+    worker.held = { id: worker.held.id, position: worker.held.position + 1 };
+  }
+  if ((action.kind === "deliver" || action.kind === "refuse") && Array.isArray(answer)) {
+    const [{ jobId, sequence, kind }, state] = answer as [{ jobId: string; sequence: number; kind: string }, JobState];
+    const job = model.accepted.get(jobId);
+    const taken = model.taken.get(jobId) ?? [];
+    const last = (job?.total ?? 0) + (job?.closing ? 1 : 0) - 1;
+    // In order, but for those that were refused before and are sent again.
+    if (!taken.includes(sequence)) expect(sequence).toBe(taken.length);
+    expect(kind).toBe(sequence === job?.total ? "closing" : "result");
+    if (!taken.includes(sequence)) model.taken.set(jobId, [...taken, sequence]);
+    const final = ["done", "partial", "failed"].includes(state);
+    if (final) {
+      expect(model.taken.get(jobId)).toHaveLength(last + 1);
+      model.final.set(jobId, state);
+    }
+  }
+  if (action.kind === "resend" && typeof answer === "number" && answer > 0) model.final.delete(`j${action.id}`);
+}
+
+it("P1 S6 both stores do the same, lose nothing, and end every job once", async () => {
+  const directory = Deno.makeTempDirSync();
+  let files = 0;
+  const run = async (actions: readonly Action[]): Promise<void> => {
+    const path = `${directory}/${++files}.db`;
+    const open = (): SqliteStore => new SqliteStore({ path, defer: queueMicrotask, now: () => 0 });
+    const memory = new MemoryStore();
+    let sqlite = open();
+    const model = new Model();
+    const worker: Worker = { now: 1_000_000, held: undefined };
+    try {
+      for (const one of actions) {
+        worker.now += 1;
+        if (one.kind === "jump") worker.now += one.ms;
+        if (one.kind === "crash") {
+          // The twin has no crash of its own: leases of a process that ended are let go.
+          sqlite.close();
+          sqlite = open();
+          await memory.heartbeat({ owner: "me", now: worker.now, until: 0 });
+          worker.held = undefined;
+          continue;
+        }
+        const answer = await act(sqlite, one, worker);
+        expect(await act(memory, one, worker)).toEqual(answer);
+        check(model, one, answer, worker);
+        expect(await sqlite.list({ limit: 99 })).toEqual(await memory.list({ limit: 99 }));
+        expect(await sqlite.nextDue(worker.now)).toBe(await memory.nextDue(worker.now));
+        expect(await sqlite.backlog()).toEqual(await memory.backlog());
+      }
+      const jobs = await sqlite.list({ limit: 99 });
+      expect(jobs.map((job) => job.id).toSorted()).toEqual([...model.accepted.keys()].toSorted());
+      for (const [id, state] of model.final) expect(jobs.find((job) => job.id === id)?.state).toBe(state);
+    } finally {
+      sqlite.close();
+      Deno.removeSync(path);
+    }
+  };
+  try {
+    const runs = Number(Deno.env.get("OUTPOST_TEST_MODEL_RUNS") ?? 60);
+    await fc.assert(fc.asyncProperty(fc.array(action, { maxLength: 60 }), run), { numRuns: runs });
+  } finally {
+    Deno.removeSync(directory, { recursive: true });
+  }
+});
