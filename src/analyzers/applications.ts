@@ -15,12 +15,16 @@ import { GO } from "./go.ts";
 import { JAVA } from "./java.ts";
 import { ANALYZERS_VERSION, fnv1a, WANTED } from "./mod.ts";
 import { NODE } from "./node.ts";
+import { PHP } from "./php.ts";
+import { PYTHON } from "./python.ts";
 import { RUNTIMES } from "./runtimes.ts";
 
 /** All application analyzers; their results stand in this order, which is the plugin's (scan-semantics §6). */
 export const APP_ANALYZERS: readonly AppAnalyzer[] = [
   RUNTIMES,
   NODE,
+  PHP,
+  PYTHON,
   DOTNET,
   JAVA,
   GO,

@@ -114,6 +114,18 @@ export const LIMITS = {
   nodeGraphNodes: 50_000,
   /** Dependencies between the packages of one .NET application; large ones have 2,000. */
   nugetDependencies: 100_000,
+  /** Fields in front of the description in a Python package's METADATA; matplotlib's licences have 80 KiB. */
+  pythonHeaderBytes: 1 * MiB,
+  /** Dependencies in the pip graphs of one image together: ten requirements.txt of 500 packages each have 50,000. */
+  pythonDependencies: 500_000,
+  /** A pyproject.toml or composer.json; the longest have 50 KiB. */
+  projectManifestBytes: 1 * MiB,
+  /** A poetry.lock or composer.lock; those of the largest applications have 2 MiB, and parsing takes ten times that. */
+  projectLockBytes: 4 * MiB,
+  /** Places in the tree of a composer.lock: a package may stand in 150 with all that it needs; a Drupal has some 10,000. */
+  composerTreePlaces: 1_000_000,
+  /** Nodes of its graph: cycles give packages several. */
+  composerGraphNodes: 50_000,
   /** One table of an ELF file, of its segments or sections; executables have some hundred entries of 64 bytes. */
   elfTableBytes: 256 * KiB,
   /** Either text of a Go executable's build info; Kubernetes' with 300 modules have 30 KiB. */
