@@ -262,6 +262,22 @@ describe("NODE stays within bounds", () => {
     expect(findings.problems).toMatchObject([{ code: "LIMIT_EXCEEDED", subject: "app/node_modules" }]);
   });
 
+  it("of the number of packages, and lists every one", async () => {
+    const count = LIMITS.nodeModulesManifests + 1;
+    const files = Object.fromEntries(
+      Array.from({ length: count }, (_, index) => [`app/node_modules/p${index}/package.json`, pkg(`p${index}`)]),
+    );
+    const findings = await findApplications(NODE, files);
+    expect(packagesOf(findings)).toHaveLength(count + 1);
+    expect(findings.problems).toMatchObject([{ code: "LIMIT_EXCEEDED", subject: "app/node_modules" }]);
+  });
+
+  it("of the values of a YAML file", async () => {
+    const lock = `lockfileVersion: '9.0'\nx: [${"a,".repeat(LIMITS.nodeYamlValues)}]`;
+    const { problems } = await findApplications(NODE, { "app/package.json": "{}", "app/pnpm-lock.yaml": lock });
+    expect(problems).toMatchObject([{ code: "LIMIT_EXCEEDED", subject: "app/pnpm-lock.yaml" }]);
+  });
+
   it("whatever bytes a file has", async () => {
     const files = GOLDEN.flatMap(({ files }) => [relative(files)]);
     await fc.assert(

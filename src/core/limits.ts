@@ -102,16 +102,25 @@ export const LIMITS = {
   archiveExpansionFloorBytes: 16 * MiB,
   /** A pom.properties; real ones have 100 bytes. */
   pomPropertiesBytes: 64 * KiB,
-  /** A lock file of npm, Yarn or pnpm; those of the largest repositories have 6 MiB, and parsing takes ten times that. */
-  nodeLockBytes: 8 * MiB,
+  /** A lock file of npm, Yarn or pnpm; large repositories have 3 MiB, and reading takes twenty times that. */
+  nodeLockBytes: 6 * MiB,
+  /** One in YAML (pnpm, Yarn 2), which takes thirty times that. */
+  nodeYamlBytes: 4 * MiB,
+  /** Lines and list entries of it: each takes memory, however short it is; 3,000 packages have 30,000. */
+  nodeYamlValues: 250_000,
   /** A package.json; some packages publish their documentation in it, 200 KiB of it. */
   nodeManifestBytes: 1 * MiB,
   /** Steps from package to package while a graph of JavaScript packages is built; 2,000 packages need 300,000. */
   nodeGraphSteps: 5_000_000,
   /** Packages on the way from an application to a dependency; real ones are below 50. */
   nodeGraphDepth: 1_000,
-  /** Nodes of the graph of one node_modules: cycles give packages several. */
+  /** package.json files of one node_modules of which it is found out who needs whom; the largest that we saw has 6,000. */
+  nodeModulesManifests: 15_000,
+  /** Nodes of the graph of one node_modules, and packages on the way to all of them: cycles give packages several. */
   nodeGraphNodes: 50_000,
+  nodeGraphWays: 500_000,
+  /** Packages on the way to one in node_modules; only cycles make such ways longer than 50. */
+  nodeModulesDepth: 250,
   /** Dependencies between the packages of one .NET application; large ones have 2,000. */
   nugetDependencies: 100_000,
   /** Fields in front of the description in a Python package's METADATA; matplotlib's licences have 80 KiB. */
