@@ -12,6 +12,7 @@ import { LIMITS } from "./core/limits.ts";
 import type { CallbackTransport, Clock, RegistryCredentials } from "./core/ports.ts";
 import { BROKER_PROTOCOL_VERSION, VERSION } from "./core/version.ts";
 import { createBroker, createPreflight, createValidation, type LoadedRules, loadRules } from "./daemon_broker.ts";
+import type { MetricsPush } from "./daemon_metrics.ts";
 import type { DaemonParts } from "./daemon_parts.ts";
 import { ScanQueue } from "./jobs/queue.ts";
 import { createScanRunner, type ScanJob } from "./jobs/scan_job.ts";
@@ -28,7 +29,21 @@ export type { DaemonParts } from "./daemon_parts.ts";
  */
 export async function startDaemon(parts: DaemonParts): Promise<Daemon> {
   const rules = parts.config.role === "agent" ? undefined : await loadRules(parts);
-  return await new RunningDaemon(parts, rules).start();
+  const push = await startPush(parts);
+  try {
+    return await new RunningDaemon(parts, rules, push).start();
+  } catch (error) {
+    await push?.stop();
+    throw error;
+  }
+}
+
+/** The metrics of the broker client; their code stays out of memory where they are not pushed. */
+async function startPush({ config, fetch, clock, logger }: DaemonParts): Promise<MetricsPush | undefined> {
+  const { metricsPush: target, role } = config;
+  if (target === undefined || role === "agent") return undefined;
+  const { pushMetrics } = await import("./daemon_metrics.ts");
+  return pushMetrics({ target, fetch, clock, logger: logger.child("metrics"), instanceId: crypto.randomUUID() });
 }
 
 class RunningDaemon implements Daemon {
@@ -37,18 +52,21 @@ class RunningDaemon implements Daemon {
   readonly #preflight: Preflight;
   readonly #queue: ScanQueue<ScanJob>;
   readonly #app: ReturnType<typeof createApp>;
+  readonly #push: MetricsPush | undefined;
   #server: Deno.HttpServer<Deno.NetAddr> | undefined;
   #stopping: Promise<void> | undefined;
   #uncaught: Disposable | undefined;
 
-  constructor(parts: DaemonParts, rules: LoadedRules | undefined) {
+  constructor(parts: DaemonParts, rules: LoadedRules | undefined, push: MetricsPush | undefined) {
     this.#parts = parts;
+    this.#push = push;
     const { config, metrics } = parts;
     this.#preflight = createPreflight(parts, () => this.#broker);
     this.#broker = config.role === "agent" ? undefined : createBroker(parts, {
       rules,
       ask: async (request, arrival) => await this.#app.fetch(request, arrival),
       preflight: (signal) => this.#checkAndPrint(signal),
+      onEvent: push?.onEvent,
     });
     const run = createScanRunner({
       registries: parts.registries,
@@ -131,6 +149,7 @@ class RunningDaemon implements Daemon {
       }
       await this.#broker?.close(rest.signal);
       await Promise.race([this.#server?.shutdown(), rest.expired]);
+      await this.#push?.stop();
     } finally {
       await Promise.all([scans.cancel(), rest.cancel()]);
     }
@@ -141,6 +160,7 @@ class RunningDaemon implements Daemon {
     const { logger, clock, exit } = this.#parts;
     logger.error("Ending because of an exception that nobody caught", { error });
     this.#broker?.announceCrash(error);
+    void this.#push?.crashed(error);
     await clock.sleep(LIMITS.crashNoticeMs);
     exit?.(1);
   }

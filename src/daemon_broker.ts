@@ -6,6 +6,7 @@
 import {
   type BrokerClient,
   type BrokerEvent,
+  type BrokerEventSink,
   type ClientSettings,
   type ConnectionSource,
   type ConnectionValues,
@@ -57,6 +58,8 @@ export interface BrokerHooks {
   readonly ask: (request: Request, arrival: Arrival) => Response | Promise<Response>;
   /** Runs and prints the checks. */
   readonly preflight: (signal: AbortSignal) => Promise<readonly PreflightCheck[]>;
+  /** Takes the client's events, beside the metrics that are scraped. */
+  readonly onEvent?: BrokerEventSink | undefined;
 }
 
 /** Makes the broker client; nothing is connected yet. */
@@ -100,7 +103,7 @@ function arrivalOf({ substituted }: DispatchInfo): Arrival {
 }
 
 /** The options that both kinds of client have. */
-function sharedOptions(parts: DaemonParts, { rules, preflight }: BrokerHooks) {
+function sharedOptions(parts: DaemonParts, { rules, preflight, onEvent }: BrokerHooks) {
   const { config, clock, logger, fetch, exchange, webSocket, metrics } = parts;
   const { broker } = config;
   return {
@@ -126,7 +129,10 @@ function sharedOptions(parts: DaemonParts, { rules, preflight }: BrokerHooks) {
     uploadIdleMs: broker.uploadIdleMs,
     settings: clientSettings(parts),
     preflight: broker.preflight ? preflight : undefined,
-    onEvent: (event: BrokerEvent) => count(metrics, event),
+    onEvent: (event: BrokerEvent) => {
+      count(metrics, event);
+      onEvent?.(event);
+    },
   };
 }
 

@@ -158,6 +158,22 @@ describe("loadConfig()", () => {
     expect((await load({ API_BASE_URL: "https://x/" })).broker.apiUrl.href).toBe("https://x/");
   });
 
+  it("reads where metrics are pushed to", async () => {
+    const read = async (env: Record<string, string>) => (await load(env)).metricsPush;
+    expect(await read({})).toBeUndefined();
+    expect(await read({ METRICS_OTEL_ENDPOINT: "" })).toBeUndefined();
+    const url = (text: string): unknown => ({ url: new URL(text), intervalMs: 10_000 });
+    expect(await read({ METRICS_OTEL_ENDPOINT: "http://c:4318" })).toEqual(url("http://c:4318/v1/metrics"));
+    expect(await read({ METRICS_OTEL_ENDPOINT: "https://c/otlp?x=1" })).toEqual(url("https://c/otlp?x=1"));
+    expect(await read({ METRICS_OTEL_ENDPOINT: "c.lan:4317" })).toEqual(url("http://c.lan:4317/v1/metrics"));
+    const METRICS_OTEL_ENDPOINT = "http://user:hunter2@c";
+    expect((await load({ METRICS_OTEL_ENDPOINT })).secrets).toContain("hunter2");
+    await expect(load({ METRICS_OTEL_ENDPOINT: "grpc://collector:4317", METRICS_OTEL_EXPORT_INTERVAL_MS: "0" })).rejects
+      .toThrow(
+        /METRICS_OTEL_ENDPOINT must be a URL.*METRICS_OTEL_EXPORT_INTERVAL_MS must be a whole number/,
+      );
+  });
+
   it("reads the universal client's variables", async () => {
     const env = {
       UNIVERSAL_BROKER_ENABLED: "true",

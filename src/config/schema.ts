@@ -157,8 +157,11 @@ export const ENVIRONMENT = z.object({
   /** URL that JSON answers hold and that Snyk cannot reach. */
   RES_BODY_URL_SUB: optional,
   INSECURE_DOWNSTREAM: flag(false),
-  /** OTLP/HTTP endpoint that metrics are pushed to, and how often. */
-  METRICS_OTEL_ENDPOINT: httpUrl.optional(),
+  /** OTLP/HTTP endpoint that metrics are pushed to, and how often. `host:port`, as gRPC's clients take it, means http. */
+  METRICS_OTEL_ENDPOINT: z.preprocess(
+    (value) => typeof value === "string" && /^[\w.-]+:\d+$/.test(value) ? `http://${value}` : value,
+    httpUrl.optional(),
+  ),
   METRICS_OTEL_EXPORT_INTERVAL_MS: integer(10_000, 100, 24 * 60 * 60_000),
 
   /** Registry that this daemon serves when a request brings no credentials of its own. */

@@ -261,7 +261,17 @@ const ROWS: readonly Row[] = [
   ],
   ["§13 bodies", DIFFERENCES, "LOG_ENABLE_BODY"],
 
-  ["§14 OTLP", DIFFERENCES, "METRICS_OTEL_ENDPOINT"],
+  [
+    "§14 names, attributes, units, temporality",
+    "src/daemon_metrics_test.ts",
+    "§14 tells every metric of the reference",
+  ],
+  [
+    "§14 pushed only where an endpoint is set",
+    "tests/daemon/metrics_push_test.ts",
+    "costs nothing where it is not set",
+  ],
+  ["§14 gRPC", DIFFERENCES, "METRICS_OTEL_ENDPOINT"],
   ["§14 /metrics", OPERATION, "shows the accept rules and the metrics"],
 ];
 
