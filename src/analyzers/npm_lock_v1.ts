@@ -31,8 +31,8 @@ interface Package {
 
 type Trees = Record<string, GraphTree>;
 
-/** What a tree costs of the work on a lock file: it stays in memory, so there may be fewer of them than steps. */
-const STEPS_PER_TREE = 50;
+/** What each member of a tree costs of the work on a lock file: it stays in memory, so there may be fewer than steps. */
+const STEPS_PER_TREE = 20;
 
 /** The graph of an application with a package-lock.json of version 1. */
 export function readNpmLockV1({ manifest, lock, budget }: LockPair): AppGraphJson {
@@ -53,6 +53,7 @@ class NpmLockV1 {
   /** Number of the cycle that a package is in. */
   readonly #cycles: ReadonlyMap<string, number>;
   readonly #trees = new Map<string, GraphTree>();
+  readonly #leaves = new Map<string, GraphTree>();
 
   constructor(json: Mapping, budget: LockBudget) {
     this.#budget = budget;
@@ -115,11 +116,12 @@ class NpmLockV1 {
 
   /** `path` are the packages of the same cycle on the way here. */
   #expand(key: string, path: readonly string[], depth: number): GraphTree {
-    this.#budget.spend(STEPS_PER_TREE, depth);
+    const edges = this.#edges.get(key) ?? [];
+    this.#budget.spend(STEPS_PER_TREE * (2 + edges.length), depth);
     const { name, version, scope } = this.#packages.get(key) ?? missingPackage(key);
     const dependencies = emptyTrees();
     const cycle = this.#cycles.get(key);
-    for (const edge of this.#edges.get(key) ?? []) {
+    for (const edge of edges) {
       const child = this.#child(key, edge, cycle, path, scope, depth + 1);
       dependencies[child.name] = child;
     }
@@ -141,8 +143,15 @@ class NpmLockV1 {
     }
     if (cycle === undefined || this.#cycles.get(edge) !== cycle) return this.#tree(edge, depth);
     if (!path.includes(edge)) return this.#expand(edge, [...path, key], depth);
-    const { name, version, scope: own } = data;
-    return { name, version, labels: { scope: own, pruned: "cyclic" }, dependencies: NO_TREES };
+    return this.#pruned(edge, data);
+  }
+
+  /** Where a cycle comes back to a package. */
+  #pruned(key: string, { name, version, scope }: Package): GraphTree {
+    const leaf = this.#leaves.get(key) ??
+      { name, version, labels: { scope, pruned: "cyclic" }, dependencies: NO_TREES };
+    this.#leaves.set(key, leaf);
+    return leaf;
   }
 }
 
