@@ -46,6 +46,7 @@ export interface GoModule {
 }
 
 const BLOB_BYTES = 32;
+const BLOCK_BYTES = 4096;
 const INLINE = 2;
 const MAX_VARINT_BYTES = 5;
 
@@ -82,26 +83,21 @@ export function* readStringHeader(
   return { address: wordOf(bytes, 0, words), length: wordOf(bytes, words.bytes, words) };
 }
 
-/** Reads the text about the modules that begins at an offset, marks included; undefined when it does not end in time. */
-export function* readMarkedModules(at: number): ByteWindows<string | undefined> {
-  let text = "";
-  const end = latin1(MODULE_TEXT_END);
-  let last = yield { at, length: MODULE_TEXT_START.length };
-  while (text.length < LIMITS.goBuildInfoBytes) {
-    text += latin1(last);
-    if (text.endsWith(end)) return text;
-    // As many bytes as must still come, so that it is never read beyond its end, nor from the file's last bytes on.
-    last = yield { at: at + text.length, length: missing(text, end) };
+/** Reads the text about the modules that begins at an offset, marks included; undefined when it does not end in time. `size` is the file's. */
+export function* readMarkedModules(at: number, size: number): ByteWindows<string | undefined> {
+  const mark = latin1(MODULE_TEXT_END);
+  const parts: string[] = [];
+  let before = "";
+  for (let length = 0; length < LIMITS.goBuildInfoBytes && at + length < size;) {
+    const part = latin1(yield { at: at + length, length: Math.min(BLOCK_BYTES, size - at - length) });
+    // The mark may have begun in the block before.
+    const found = (before + part).indexOf(mark);
+    if (found >= 0) return parts.join("") + part.slice(0, Math.max(0, found + mark.length - before.length));
+    parts.push(part);
+    length += part.length;
+    before = part.slice(1 - mark.length);
   }
   return undefined;
-}
-
-/** How many more characters a text needs at least until it ends with another. */
-function missing(text: string, end: string): number {
-  for (let had = Math.min(text.length, end.length - 1); had > 0; had--) {
-    if (text.endsWith(end.slice(0, had))) return end.length - had;
-  }
-  return end.length;
 }
 
 /** A number of 4 or 8 bytes. */

@@ -223,7 +223,7 @@ export class GoExecutableReader implements FileReader {
   }
 
   *#readModules(at: number): ByteWindows {
-    this.#moduleTexts.set(at, yield* readMarkedModules(at));
+    this.#moduleTexts.set(at, yield* readMarkedModules(at, this.#size));
   }
 
   /** Looks at what begins in the first `starts` bytes and has all MARK_BYTES in `bytes`. */

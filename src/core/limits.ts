@@ -145,8 +145,10 @@ export const LIMITS = {
   goFiles: 200_000,
   /** Modules and packages that are told of one Go executable; Kubernetes' have 3,000. */
   goPackages: 50_000,
-  /** Files that are found to belong to a module: names can be made so that each belongs to thousands. */
-  goFileMatches: 1_000_000,
+  /** Characters that are looked at to sort source files to modules; Kubernetes' cost 6 million, names can be made to cost any. */
+  goNameChars: 64_000_000,
+  /** A text database of which every line is kept; above it, those that are read: a full desktop's has 8 MiB. */
+  wholeTextBytes: 4 * MiB,
   /** All wanted files of one layer together, so that many small ones cannot add up past memory. */
   keptBytes: 96 * MiB,
   /** Those of the layer that is read and of the layers below it that no layer has replaced: with the program, 256 MB. */
@@ -311,6 +313,8 @@ export const LIMITS = {
   retentionEveryMs: 60 * 60_000,
   /** Jobs of one answer of `/api/jobs`. */
   listedJobs: 1_000,
+  /** Facts of one layer that are stored, unpacked: twice as much is in memory for a moment. Real ones have up to 20 MiB. */
+  storedFactsBytes: 48 * MiB,
   /** Bytes that are packed or unpacked in one go: some milliseconds. */
   packedChunkBytes: 256 * KiB,
 
