@@ -4,6 +4,7 @@
  * @module
  */
 import type { FileDirectory, RandomAccess } from "../../src/core/ports.ts";
+import type { FileStore } from "../../src/core/store.ts";
 
 /** A file in memory. */
 export class MemoryFile implements RandomAccess {
@@ -49,5 +50,39 @@ export class MemoryDirectory implements FileDirectory {
         this.opened--;
       },
     });
+  }
+}
+
+/** A {@link FileStore} in memory; `failWrites` makes it a full disk. */
+export class MemoryFiles implements FileStore {
+  readonly files = new Map<string, { bytes: Uint8Array<ArrayBuffer>; usedAt: number }>();
+  failWrites = false;
+  #now = 0;
+
+  read(name: string): Promise<Uint8Array<ArrayBuffer> | undefined> {
+    return Promise.resolve(this.files.get(name)?.bytes);
+  }
+
+  write(name: string, bytes: Uint8Array<ArrayBuffer>): Promise<void> {
+    if (this.failWrites) return Promise.reject(new Error("No space left on device"));
+    this.files.set(name, { bytes, usedAt: ++this.#now });
+    return Promise.resolve();
+  }
+
+  list(): Promise<{ readonly name: string; readonly bytes: number; readonly usedAt: number }[]> {
+    return Promise.resolve(
+      [...this.files].map(([name, { bytes, usedAt }]) => ({ name, bytes: bytes.length, usedAt })),
+    );
+  }
+
+  touch(name: string): Promise<void> {
+    const file = this.files.get(name);
+    if (file !== undefined) file.usedAt = ++this.#now;
+    return Promise.resolve();
+  }
+
+  remove(name: string): Promise<void> {
+    this.files.delete(name);
+    return Promise.resolve();
   }
 }

@@ -1,0 +1,117 @@
+import { describe, expect, it } from "vitest";
+import { fakeLayer } from "../../tests/fakes/layer.ts";
+import { tar } from "../../tests/fakes/tar_builder.ts";
+import type { LayerEngine, LayerHandle } from "../core/ports.ts";
+import type { LayerFactsStore } from "../core/store.ts";
+import type { LayerFacts } from "../core/types.ts";
+import { cachedEngine, type LayerOrigin, type LayersUnderWay } from "./cached_engine.ts";
+import { createLayerEngine } from "./engine.ts";
+
+const engine = createLayerEngine({ patterns: [{ names: ["wanted"], maxBytes: 1 << 20 }], version: "1" });
+const BYTES = tar({ name: "wanted", body: "content" });
+
+function setUp(store: LayerFactsStore | undefined = new MapStore(), inner: LayerEngine = engine) {
+  const origins: LayerOrigin[] = [];
+  const underWay: LayersUnderWay = new Map();
+  const make = (): LayerEngine =>
+    cachedEngine({ engine: inner, store, underWay, onLayer: (origin) => origins.push(origin) });
+  return { one: make(), other: make(), origins, underWay };
+}
+
+class MapStore implements LayerFactsStore {
+  readonly facts = new Map<string, LayerFacts>();
+  get(key: string): Promise<LayerFacts | undefined> {
+    return Promise.resolve(this.facts.get(key));
+  }
+  put(key: string, facts: LayerFacts): Promise<void> {
+    this.facts.set(key, facts);
+    return Promise.resolve();
+  }
+}
+
+const idle = (): { signal: AbortSignal } => ({ signal: new AbortController().signal });
+
+describe("cachedEngine()", () => {
+  it("reads a layer once in its life", async () => {
+    const { handle, opens } = fakeLayer(BYTES);
+    const { one, other, origins } = setUp();
+    const facts = await one.extract(handle, idle());
+    expect(await other.extract(handle, idle())).toEqual(facts);
+    expect([opens(), origins]).toEqual([1, ["read", "stored"]]);
+  });
+
+  it("reads it again for another version, for other files, and without a digest", async () => {
+    const { handle, opens } = fakeLayer(BYTES);
+    const store = new MapStore();
+    const { one } = setUp(store);
+    await one.extract(handle, idle());
+    await one.extract(handle, { ...idle(), also: { paths: ["x"], maxBytes: 1 } });
+    const newer = createLayerEngine({ patterns: [], version: "2" });
+    await setUp(store, newer).one.extract(handle, idle());
+    await one.extract({ ...handle, digest: undefined }, idle());
+    expect(opens()).toBe(4);
+  });
+
+  it("P2 uses stored facts only where size and diff ID are the image's", async () => {
+    const { handle, opens } = fakeLayer(BYTES);
+    const { one } = setUp();
+    await one.extract(handle, idle());
+    for (const wrong of [{ size: 1 }, { diffId: `sha256:${"1".repeat(64)}` as const }]) {
+      await expect(one.extract({ ...handle, ...wrong }, idle())).rejects.toMatchObject({ code: "INTEGRITY" });
+    }
+    await expect(one.extract(handle, { ...idle(), maxKeptBytes: 3 })).rejects.toMatchObject({ code: "LIMIT_EXCEEDED" });
+    expect(opens()).toBe(4);
+  });
+
+  it("shares one reading between scans that need the layer at the same time", async () => {
+    const { handle, opens } = fakeLayer(BYTES);
+    const { one, other, origins, underWay } = setUp(undefined);
+    const [a, b, c] = await Promise.all([one, other, other].map((each) => each.extract(handle, idle())));
+    expect(a).toBe(b);
+    expect(b).toBe(c);
+    expect([opens(), origins.toSorted()]).toEqual([1, ["read", "shared", "shared"]]);
+    expect(underWay.size).toBe(0);
+  });
+
+  it("goes on by itself when the one that reads is cancelled or fails", async () => {
+    const { handle } = fakeLayer(BYTES);
+    const gate = Promise.withResolvers<void>();
+    const entered = Promise.withResolvers<void>();
+    let opens = 0;
+    const slow: LayerHandle = {
+      ...handle,
+      open: async (signal) => {
+        if (++opens === 1) {
+          entered.resolve();
+          await gate.promise;
+          signal.throwIfAborted();
+        }
+        return await handle.open(signal);
+      },
+    };
+    const { one, other, origins, underWay } = setUp(undefined);
+    const first = new AbortController();
+    const reading = one.extract(slow, { signal: first.signal });
+    const followers = [1, 2].map(() => other.extract(slow, idle()));
+    await entered.promise;
+    first.abort(new Error("cancelled"));
+    gate.resolve();
+    await expect(reading).rejects.toThrow("cancelled");
+    expect((await Promise.all(followers)).map(({ entries }) => entries.length)).toEqual([1, 1]);
+    expect([opens, origins.toSorted(), underWay.size]).toEqual([2, ["read", "shared"], 0]);
+  });
+
+  it("stops waiting for another's reading when it is cancelled itself", async () => {
+    const { handle } = fakeLayer(BYTES);
+    const gate = Promise.withResolvers<void>();
+    const slow: LayerHandle = { ...handle, open: (signal) => gate.promise.then(() => handle.open(signal)) };
+    const { one, other } = setUp(undefined);
+    const reading = one.extract(slow, idle());
+    const second = new AbortController();
+    const waiting = other.extract(slow, { signal: second.signal });
+    second.abort(new Error("cancelled"));
+    await expect(waiting).rejects.toThrow("cancelled");
+    gate.resolve();
+    expect((await reading).entries).toHaveLength(1);
+  });
+});
