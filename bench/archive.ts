@@ -34,12 +34,16 @@ async function makeArchive(folder: string): Promise<void> {
     `(${find} 2>/dev/null || true) | ${cut} > list; tar cf layer.tar -C / -T list; gzip -6 -n -k layer.tar`,
     folder,
   );
-  const digest = "sha256sum | cut -d' ' -f1";
+  const digest = (file: string): string => `$(sha256sum ${file} | cut -d' ' -f1)`;
   await shell(
     `mkdir -p image/blobs/sha256
-put() { d=$(${digest} < "$1"); cp "$1" "image/blobs/sha256/$d"; echo "\\"digest\\":\\"sha256:$d\\",\\"size\\":$(stat -c %s "$1")"; }
+put() { d=${
+      digest('"$1"')
+    }; cp "$1" "image/blobs/sha256/$d"; echo "\\"digest\\":\\"sha256:$d\\",\\"size\\":$(stat -c %s "$1")"; }
 layer=$(put layer.tar.gz)
-echo "{\\"architecture\\":\\"amd64\\",\\"os\\":\\"linux\\",\\"config\\":{},\\"rootfs\\":{\\"type\\":\\"layers\\",\\"diff_ids\\":[\\"sha256:$(${digest} < layer.tar)\\"]}}" > config
+echo "{\\"architecture\\":\\"amd64\\",\\"os\\":\\"linux\\",\\"config\\":{},\\"rootfs\\":{\\"type\\":\\"layers\\",\\"diff_ids\\":[\\"sha256:${
+      digest("layer.tar")
+    }\\"]}}" > config
 config=$(put config)
 t=application/vnd.oci.image
 echo "{\\"schemaVersion\\":2,\\"mediaType\\":\\"$t.manifest.v1+json\\",\\"config\\":{\\"mediaType\\":\\"$t.config.v1+json\\",$config},\\"layers\\":[{\\"mediaType\\":\\"$t.layer.v1.tar+gzip\\",$layer}]}" > manifest
