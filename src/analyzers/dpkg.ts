@@ -15,12 +15,16 @@ import { debPurl } from "./purl.ts";
 const STATUS = "var/lib/dpkg/status";
 const EXTENDED_STATES = "var/lib/apt/extended_states";
 const STATUS_D = "var/lib/dpkg/status.d/";
+/** Beginnings of the lines that are read. */
+const LINES = ["Package", "Version", "Source", "Status", "Provides", "Pre-Depends", "Depends"].map((name) =>
+  `${name}: `
+);
 
 /** Debian, Ubuntu and their relatives. */
 export const DPKG: OsAnalyzer = {
   name: "dpkg",
   patterns: [
-    { paths: [STATUS], maxBytes: LIMITS.packageDatabaseBytes },
+    { paths: [STATUS], maxBytes: LIMITS.packageDatabaseBytes, lines: LINES },
     { paths: [EXTENDED_STATES], maxBytes: LIMITS.smallFileBytes },
   ],
   parse: parseDpkg,

@@ -203,6 +203,11 @@ export interface FilePattern {
   readonly notWithin?: readonly string[];
   /** Largest file that is read. */
   readonly maxBytes: number;
+  /**
+   * Beginnings of the only lines that are read of a text with one of `paths`: of a large one (LIMITS.wholeTextBytes) only
+   * those are kept, and its first line.
+   */
+  readonly lines?: readonly string[];
 }
 
 /**

@@ -13,6 +13,7 @@ import type {
 } from "../core/ports.ts";
 import { assembleLayers } from "./assemble.ts";
 import { extractLayer, type ExtractorOptions, type LayerLimits } from "./extract.ts";
+import { keptLinesOf } from "./kept_lines.ts";
 import { compileExtractors, compilePatterns } from "./matcher.ts";
 
 /** Changes whenever the same layer and patterns would give other facts. */
@@ -44,6 +45,7 @@ export function createLayerEngine(options: LayerEngineOptions): LayerEngine {
   const extractor = {
     version,
     matcher: compilePatterns(options.patterns),
+    lines: keptLinesOf(options.patterns),
     extraction: extraction && { ...extraction, matcher: compileExtractors(extraction.extractors) },
     inflater: options.inflater,
     limits: options.limits,

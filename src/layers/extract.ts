@@ -30,6 +30,8 @@ export interface ExtractorOptions {
   /** Version of extractor and wanted-files table, for {@link LayerFacts.extractor}. */
   readonly version: string;
   readonly matcher: PathMatcher;
+  /** Which lines are kept of large texts, see {@link CollectorOptions.lines}. */
+  readonly lines?: CollectorOptions["lines"];
   /** What is made of files while they stream by, see {@link CollectorOptions.extraction}. */
   readonly extraction?: CollectorOptions["extraction"];
   /** Decodes DEFLATE. @default node:zlib */
@@ -96,14 +98,14 @@ class LayerPass {
   #diffId: Digest | undefined;
 
   constructor(handle: LayerHandle, extractor: ExtractorOptions, linkTargets: ReadonlyMap<string, Want>) {
-    const { matcher, extraction, inflater, limits = LIMITS, version, eventLoop } = extractor;
+    const { matcher, lines, extraction, inflater, limits = LIMITS, version, eventLoop } = extractor;
     const fail = layerFail(handle.name);
     this.#handle = handle;
     this.#version = version;
     this.#pacer = new Pacer(eventLoop);
     this.#stored = new ContentVerifier({ what: "stored bytes", digest: handle.digest, size: handle.size, fail });
     this.#tarVerifier = new ContentVerifier({ what: "uncompressed bytes", digest: handle.diffId, fail });
-    this.collector = new FactsCollector({ matcher, extraction, layer: handle.name, limits, fail, linkTargets });
+    this.collector = new FactsCollector({ matcher, lines, extraction, layer: handle.name, limits, fail, linkTargets });
     this.#tar = new TarParser({ sink: this.collector, fail, limits });
     const emit = (bytes: Uint8Array): void => this.#onTar(bytes);
     this.#decompressor = new Decompressor({ emit, fail, inflater, limits });

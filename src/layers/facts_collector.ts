@@ -10,6 +10,7 @@ import { ExtractorRun } from "./extractor_run.ts";
 import type { Fail } from "./fail.ts";
 import type { ExtractorMatcher, PathMatcher } from "./matcher.ts";
 import type { TarHeader, TarSink } from "./tar.ts";
+import { type KeptLines, shortened } from "./kept_lines.ts";
 import { cleanPath } from "./tar_path.ts";
 import { entryOf, fileOf, NOTHING, type ReadFile, union, type Want } from "./want.ts";
 
@@ -20,6 +21,7 @@ export interface CollectorLimits {
   readonly layerLinkBytes: number;
   readonly layerProblems: number;
   readonly linkHops: number;
+  readonly wholeTextBytes: number;
   readonly layerUnpackedBytes: number;
 }
 
@@ -28,6 +30,8 @@ export interface CollectorOptions {
   readonly matcher: PathMatcher;
   /** With the decoder that they unpack with. Absent when files are only kept whole. */
   readonly extraction?: { readonly matcher: ExtractorMatcher; readonly inflater: SyncInflaterFactory } | undefined;
+  /** Which lines are kept of large texts. @default all */
+  readonly lines?: KeptLines | undefined;
   /** Name of the layer, for problems. */
   readonly layer: string;
   readonly limits: CollectorLimits;
@@ -141,7 +145,10 @@ export class FactsCollector implements TarSink {
     this.#file = undefined;
     this.#run = undefined;
     if (facts !== undefined) this.#charge(2 * JSON.stringify(facts).length + ENTRY_BYTES);
-    if (file !== undefined) this.#keep({ ...file, facts });
+    if (file === undefined) return;
+    const content = shortened(file, this.#options.lines, this.#options.limits.wholeTextBytes);
+    if (content !== undefined) this.#keptBytes -= file.size - content.length;
+    this.#keep({ ...file, content, facts });
   }
 
   /** Releases what reading holds; may be called twice. */
@@ -370,7 +377,7 @@ export class FactsCollector implements TarSink {
     else this.#entries.set(`${hidden}\0whiteout`, { kind: "whiteout", path: hidden });
   }
 
-  /** Memory is charged once and never given back: a replaced file may live on in a hard link to it. */
+  /** Memory is charged once and not given back for a replaced file: it may live on in a hard link to it. */
   #charge(bytes: number): void {
     this.#keptBytes += bytes;
     const { limits, fail } = this.#options;
