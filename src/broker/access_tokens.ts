@@ -10,7 +10,7 @@ import { backoff } from "../lib/backoff.ts";
 import { withDeadline } from "../lib/deadline.ts";
 import { abortable } from "../net/body.ts";
 import { readApiJson } from "./api_answer.ts";
-import type { Authorization } from "./authorization.ts";
+import type { RenewableAuthorization } from "./authorization.ts";
 import { isRecord } from "./codec.ts";
 
 /** Options of {@link AccessTokens}. */
@@ -38,7 +38,7 @@ interface AccessToken {
 }
 
 /** One token for everybody, got anew LIMITS.brokerTokenMarginMs before it expires and after a refusal. */
-export class AccessTokens implements Authorization {
+export class AccessTokens implements RenewableAuthorization {
   readonly #options: AccessTokensOptions;
   readonly #life = new AbortController();
   #token: AccessToken | undefined;

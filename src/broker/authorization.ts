@@ -15,6 +15,16 @@ export interface Authorization {
   rejected(header: string): void;
 }
 
+/** An {@link Authorization} that can be waited for. */
+export interface RenewableAuthorization extends Authorization {
+  /**
+   * The value to use now: a fresh one when the last was rejected.
+   *
+   * @throws {OutpostError} when none can be had; the signal's reason when it aborts.
+   */
+  header(signal: AbortSignal): Promise<string>;
+}
+
 /** Opens websockets with the current authorization; a handshake that is answered 401 counts as its rejection. */
 export function authorizedSockets(open: WebSocketFactory, authorization: Authorization): WebSocketFactory {
   return (url, { headers }) => {
@@ -49,5 +59,24 @@ export function authorizedExchange(send: DirectExchange, authorization: Authoriz
     const response = await send({ ...request, fields: [...request.fields, ["authorization", current]] });
     if (response?.status === 401) authorization.rejected(current);
     return response;
+  };
+}
+
+/**
+ * Sends requests of Snyk's API with an authorization that is waited for; what is answered 401 is sent once more, at once, with
+ * another (broker-protocol.md §9, §10.1). For small bodies: each is held until the answer.
+ */
+export function renewingFetch(send: Fetch, authorization: RenewableAuthorization): Fetch {
+  return async (request) => {
+    const { signal } = request;
+    const header = await authorization.header(signal);
+    const again = request.clone();
+    request.headers.set("authorization", header);
+    const response = await send(request);
+    if (response.status !== 401) return response;
+    authorization.rejected(header);
+    await response.body?.cancel();
+    again.headers.set("authorization", await authorization.header(signal));
+    return await send(again);
   };
 }

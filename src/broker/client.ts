@@ -6,7 +6,7 @@
 import type { CallbackRequest, Clock, Logger, SocketState } from "../core/ports.ts";
 import { LIMITS } from "../core/limits.ts";
 import { OutpostError } from "../core/errors.ts";
-import { authorizedExchange, authorizedFetch, authorizedSockets } from "./authorization.ts";
+import { authorizedExchange, authorizedFetch, authorizedSockets, renewingFetch } from "./authorization.ts";
 import { type Callback, type CallbackAnswer, Callbacks } from "./callbacks.ts";
 import { type ClientErrorCode, ClientEvents } from "./client_events.ts";
 import type { BrokerClient, BrokerClientOptions, ConnectionReport } from "./client_options.ts";
@@ -125,7 +125,7 @@ class Client implements BrokerClient {
     });
     const askDispatcher = options.dispatcherAuthorization === undefined
       ? fetch
-      : authorizedFetch(options.fetch, options.dispatcherAuthorization);
+      : renewingFetch(options.fetch, options.dispatcherAuthorization);
     this.#dispatcher = options.dispatcher &&
       new Dispatcher({ ...options.dispatcher, ...identity, fetch: askDispatcher, clock, logger });
     const webSocket = authorization === undefined

@@ -5,7 +5,7 @@
  */
 import type { CallbackTransport, Clock, Fetch, Logger, SocketState } from "../core/ports.ts";
 import type { DirectExchange } from "../net/direct.ts";
-import type { Authorization } from "./authorization.ts";
+import type { Authorization, RenewableAuthorization } from "./authorization.ts";
 import type { Callback, CallbackAnswer } from "./callbacks.ts";
 import type { ClientErrorCode } from "./client_events.ts";
 import type { WebSocketFactory } from "./connection.ts";
@@ -69,7 +69,7 @@ export interface BrokerClientOptions {
   /** Authorizes handshakes and uploads. */
   readonly authorization?: Authorization | undefined;
   /** Authorizes requests to the dispatcher; by default {@link BrokerClientOptions.authorization}. */
-  readonly dispatcherAuthorization?: Authorization | undefined;
+  readonly dispatcherAuthorization?: RenewableAuthorization | undefined;
   /** Where answers are uploaded; another path for clients with an authorization. */
   readonly uploads?: UploadPath | undefined;
   /** What a connection of a universal client tells of itself. */

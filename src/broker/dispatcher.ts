@@ -84,6 +84,8 @@ export class Dispatcher {
     return await withDeadline(deadline, async (limited) => {
       const response = await this.#options.fetch(this.#request(limited)).catch((cause: unknown) => {
         limited.throwIfAborted();
+        // No access token, for instance.
+        if (cause instanceof OutpostError) throw cause;
         throw new OutpostError("CONNECTION_FAILED", "Cannot reach the dispatcher", { cause });
       });
       const { status } = response;
