@@ -215,6 +215,11 @@ const ROWS: readonly Row[] = [
   ["§10.3 polling", DIFFERENCES, "REMOTE_CONFIG_POLLING_MODE"],
   ["§10.4 authorization and its renewal", UNIVERSAL, "renews each socket's authorization"],
   ["§10.4 failed renewals", DIFFERENCES, "three renewals of an authorization fail"],
+  [
+    "§10.4 the dispatcher's 401: once more with a new token",
+    "src/broker/authorization_test.ts",
+    "§10.4 asks the dispatcher again",
+  ],
   ["§10.4 stale authorizations", UNIVERSAL, "socket whose authorization is stale"],
   ["§10 SKIP_REMOTE_CONFIG", "src/broker/remote_connections_test.ts", "reads the file's CONNECTIONS"],
 
