@@ -67,6 +67,14 @@ describe("GO reads", () => {
       modules: "path\tm\nmod\tm\tv1\ndep\tgithub.com/Azure/x\tv1\ndep\te.com/a\tv1\n",
       files: ["/go/pkg/mod/github.com/!azure/x@v1/x.go", "/go/pkg/mod/e.com/a@v1/y.go"],
     }, ["m@", "e.com/a@v1", "stdlib@1.19.8"]],
+    ["a file that has its module's name twice", {
+      modules: "path\tm\nmod\tm\tv1\ndep\te.com/a\tv1\ndep\te.com/b\tv2\n",
+      files: ["/s/vendor/e.com/a/e.com/a/x.go", "/s/vendor/e.com/b/y.go", "/s/main.go"],
+    }, ["m@", "e.com/a/e.com/a@v1", "e.com/b@v2", "stdlib@1.19.8"]],
+    ["more modules than fit into 64 KiB", {
+      modules: `path\tm\nmod\tm\tv1\n${"dep\te.com/a\tv1\n".repeat(5000)}`,
+      layout: null,
+    }, ["m@", "e.com/a@v1", "stdlib@1.19.8"]],
     ["a program without a main module", { modules: "path\tcmd/vet\nbuild\t-compiler=gc\n" }, [
       "go-distribution@cmd/vet@",
       "stdlib@1.19.8",

@@ -70,6 +70,22 @@ describe("assembleLayers()", () => {
     expect(view.problems[1]?.message).toContain("hard link to nowhere");
   });
 
+  it("knows where a path leads, whether anything is there or not", () => {
+    const links = layer("bin -> usr/bin", "usr/bin/sh -> busybox", "usr/bin/tool -> /opt/tool", "loop -> loop", "f=x");
+    const view = assembleLayers([links]);
+    const places = ["bin/sh", "bin/tool/../x", "bin/unknown", "opt/./a//b", "f", "f/inside", "loop/a"];
+    expect(places.map((path) => view.realPath(path))).toEqual([
+      "usr/bin/busybox",
+      "opt/x",
+      "usr/bin/unknown",
+      "opt/a/b",
+      "f",
+      "f/inside",
+      "loop/a",
+    ]);
+    expect(view.linkedPaths()).toBeUndefined();
+  });
+
   it("refuses an image with more paths than it may keep", () => {
     const wide = facts(
       Array.from({ length: LIMITS.viewPaths + 1 }, (_, i) => ({ kind: "symlink", path: String(i), target: "t" })),

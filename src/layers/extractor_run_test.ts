@@ -54,6 +54,15 @@ const shown = (image: ImageView, name = "t"): string[] =>
   image.extracted(name).map(({ path, layer, data }) => `${path}@${layer}=${JSON.stringify(data)}`);
 
 describe("extractors", () => {
+  it("get files without content only when they ask for them", async () => {
+    const count = { opened: 0, closed: 0 };
+    const both = [textExtractor("t", { emptyFiles: true }, count), textExtractor("u")];
+    const facts = await extract(both, { name: "a.x", body: "" }, { name: "b", type: "1", linkName: "a.x" });
+    expect(shown(view(facts))).toEqual(['a.x@0={"text":""}']);
+    expect(shown(view(facts), "u")).toEqual([]);
+    expect(count).toEqual({ opened: 1, closed: 1 });
+  });
+
   it("keep of a file what they make of it, and nothing of one that gives nothing", async () => {
     const facts = await extract(
       [textExtractor("t"), textExtractor("u", { pattern: { suffixes: ["b.x"], maxBytes: 1e9 } })],
