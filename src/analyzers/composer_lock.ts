@@ -10,15 +10,14 @@
 import { LIMITS } from "../core/limits.ts";
 import type { AppGraphJson } from "../lib/graph_builder.ts";
 import { type GraphTree, type GraphTrees, treeToGraph } from "../lib/tree_graph.ts";
-import type { ComposerFacts } from "./composer_manifest.ts";
-import { reduceComposer } from "./composer_manifest.ts";
+import { type ComposerFacts, reduceComposer } from "./composer_manifest.ts";
 import { isMapping, LockError, parseObject } from "./node_lock.ts";
 
 /** The parser's own bound (MAX_PACKAGE_REPEATS). */
 const MAX_MENTIONS = 150;
 /** Requirements on the way to a package; real ones are below 30. */
 const MAX_DEPTH = 1_000;
-const NONE: GraphTrees = {};
+const NONE: readonly Interned[] = [];
 const LABELS = { scope: "prod" };
 
 /**
@@ -30,7 +29,7 @@ const LABELS = { scope: "prod" };
 export function composerGraph(manifest: ComposerFacts, lock: string, defaultName: string): AppGraphJson {
   const { packages } = parseObject(lock);
   if (!Array.isArray(packages)) throw new LockError("it lists no packages");
-  const dependencies = new ComposerTree(packages).dependenciesOf(manifest, 0);
+  const dependencies = new ComposerTree(packages).dependenciesOf(manifest);
   const root = { name: manifest.name || defaultName, version: versionOf(manifest) || "0.0.0" };
   return {
     schemaVersion: "1.3.0",
@@ -39,14 +38,26 @@ export function composerGraph(manifest: ComposerFacts, lock: string, defaultName
   } as AppGraphJson;
 }
 
+/** A package as it is required. */
+interface Mention {
+  readonly name: string;
+  readonly version: string;
+  readonly locked: ComposerFacts | undefined;
+}
+
+/** A tree, and the number that stands for it in the keys of those above. */
+interface Interned {
+  readonly serial: number;
+  readonly tree: GraphTree;
+}
+
 class ComposerTree {
   readonly #packages = new Map<string, ComposerFacts>();
+  readonly #requirements = new Map<ComposerFacts, readonly Mention[]>();
   readonly #mentions = new Map<string, number>();
   /** Names on the way from the root. */
   readonly #path = new Set<string | undefined>();
-  /** Trees by their content, and the number that stands for each in the content of those above. */
-  readonly #trees = new Map<string, GraphTree>();
-  readonly #serials = new Map<GraphTree, number>();
+  readonly #trees = new Map<string, Interned>();
   #places = 0;
 
   constructor(packages: readonly unknown[]) {
@@ -56,37 +67,54 @@ class ComposerTree {
     }
   }
 
-  dependenciesOf({ name, require }: ComposerFacts, depth: number): GraphTrees {
+  /** What stands below a package, or below the root. */
+  dependenciesOf(facts: ComposerFacts): GraphTrees {
+    return treesOf(this.#below(facts, 0));
+  }
+
+  #below(facts: ComposerFacts, depth: number): readonly Interned[] {
+    const { name, require } = facts;
     if (require === undefined || this.#path.has(name)) return NONE;
     if ((name === undefined ? 0 : this.#mentions.get(name) ?? 0) >= MAX_MENTIONS) return NONE;
     if (depth > MAX_DEPTH) throw new LockError(`its dependencies are more than ${MAX_DEPTH} deep`, "LIMIT_EXCEEDED");
     this.#path.add(name);
-    const dependencies = Object.entries(require).map(([needed, range]) => this.#mention(needed, range, depth));
+    const below = this.#requirementsOf(facts).map((mention) => this.#mention(mention, depth));
     this.#path.delete(name);
-    return Object.fromEntries(dependencies);
+    return below;
   }
 
-  #mention(name: string, range: string, depth: number): [name: string, tree: GraphTree] {
+  #mention(mention: Mention, depth: number): Interned {
     if (++this.#places > LIMITS.composerTreePlaces || this.#trees.size > LIMITS.composerGraphNodes) {
       throw new LockError("its dependencies lead to one another in too many ways", "LIMIT_EXCEEDED");
     }
-    const locked = this.#packages.get(name);
-    const version = ((locked === undefined ? range : versionOf(locked)) ?? "").replace(/^v(\d)/, "$1");
+    const { name, version, locked } = mention;
     this.#mentions.set(name, (this.#mentions.get(name) ?? 0) + 1);
-    const dependencies = locked === undefined ? NONE : this.dependenciesOf(locked, depth + 1);
-    return [name, this.#interned({ name, version, dependencies, labels: LABELS })];
-  }
-
-  #interned(tree: GraphTree): GraphTree {
-    const { name, version, dependencies } = tree;
-    const serials = Object.values(dependencies).map((child) => this.#serials.get(child));
-    const key = JSON.stringify([name, version, serials]);
+    const below = locked === undefined ? NONE : this.#below(locked, depth + 1);
+    let key = `${name}\n${version}`;
+    for (const { serial } of below) key += `\n${serial}`;
     const known = this.#trees.get(key);
     if (known !== undefined) return known;
-    this.#serials.set(tree, this.#trees.size);
-    this.#trees.set(key, tree);
-    return tree;
+    const tree = { name, version, dependencies: treesOf(below), labels: LABELS };
+    const interned = { serial: this.#trees.size, tree };
+    this.#trees.set(key, interned);
+    return interned;
   }
+
+  #requirementsOf(facts: ComposerFacts): readonly Mention[] {
+    const known = this.#requirements.get(facts);
+    if (known !== undefined) return known;
+    const requirements = Object.entries(facts.require ?? {}).map(([name, range]) => {
+      const locked = this.#packages.get(name);
+      const version = ((locked === undefined ? range : versionOf(locked)) ?? "").replace(/^v(\d)/, "$1");
+      return { name, version, locked };
+    });
+    this.#requirements.set(facts, requirements);
+    return requirements;
+  }
+}
+
+function treesOf(interned: readonly Interned[]): GraphTrees {
+  return Object.fromEntries(interned.map(({ tree }) => [tree.name, tree]));
 }
 
 /**

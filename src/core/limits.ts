@@ -131,8 +131,8 @@ export const LIMITS = {
   projectManifestBytes: 1 * MiB,
   /** A poetry.lock or composer.lock; those of the largest applications have 2 MiB, and parsing takes ten times that. */
   projectLockBytes: 4 * MiB,
-  /** Places in the tree of a composer.lock: a package may stand in 150 with all that it needs; a Drupal has some 10,000. */
-  composerTreePlaces: 10_000_000,
+  /** Places in the tree of a composer.lock: a package may stand in 150 with all that it needs; a Magento has 750,000. */
+  composerTreePlaces: 3_000_000,
   /** Nodes of its graph: cycles give packages several. */
   composerGraphNodes: 5_000_000,
   /** One table of an ELF file, of its segments or sections; executables have some hundred entries of 64 bytes. */
