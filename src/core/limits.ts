@@ -134,7 +134,7 @@ export const LIMITS = {
   /** Places in the tree of a composer.lock: a package may stand in 150 with all that it needs; a Magento has 750,000. */
   composerTreePlaces: 3_000_000,
   /** Nodes of its graph: cycles give packages several. */
-  composerGraphNodes: 5_000_000,
+  composerGraphNodes: 50_000,
   /** One table of an ELF file, of its segments or sections; executables have some hundred entries of 64 bytes. */
   elfTableBytes: 256 * KiB,
   /** Either text of a Go executable's build info; Kubernetes' with 300 modules have 30 KiB. */
@@ -145,8 +145,8 @@ export const LIMITS = {
   goFiles: 200_000,
   /** Modules and packages that are told of one Go executable; Kubernetes' have 3,000. */
   goPackages: 50_000,
-  /** Characters that are looked at to sort source files to modules; Kubernetes' cost 6 million, names can be made to cost any. */
-  goNameChars: 64_000_000,
+  /** Characters that are looked at to sort source files to modules; Kubernetes' cost some 4 million, names can be made to cost any. */
+  goNameChars: 32_000_000,
   /** A text database of which every line is kept; above it, those that are read: a full desktop's has 8 MiB. */
   wholeTextBytes: 4 * MiB,
   /** All wanted files of one layer together, so that many small ones cannot add up past memory. */
