@@ -64,6 +64,8 @@ export function readComposer(bytes: Uint8Array): ComposerFacts {
   } catch {
     return { problem: "it is not JSON" };
   }
+  // PHP writes an empty object as an empty list.
+  if (Array.isArray(json)) return {};
   return isMapping(json) ? reduceComposer(json) : { problem: "it is no JSON object" };
 }
 

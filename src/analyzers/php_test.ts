@@ -45,7 +45,9 @@ const CASES: readonly (readonly [string, TestFiles, string[] | undefined, RegExp
   ["a composer.json alone", { "app/composer.json": "{}" }, undefined],
   ["a composer.lock alone", { "app/composer.lock": "{}" }, undefined],
   ["empty files", { "app/composer.json": "", "app/composer.lock": "" }, undefined],
-  ["a project that needs nothing", project([], []), undefined, /no JSON object/],
+  ["a composer.json that is empty, as PHP writes it", project([], []), ["/app/composer.json@0.0.0"]],
+  ["a composer.json that is a text", project("x", []), undefined, /no JSON object/],
+  ["a range that is no text", project({ name: "x", require: { a: 1, b: "2" } }, []), ["x@0.0.0", "b@2"]],
   ["a project without a name", project({}, []), ["/app/composer.json@0.0.0"]],
   [
     "platform packages, and packages that are not locked",
