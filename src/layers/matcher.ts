@@ -67,6 +67,7 @@ function isPlain({ extensions, suffixes, globs, notFrom, notWithin }: FilePatter
   return [extensions, suffixes, globs, notFrom, notWithin].every((list) => list === undefined || list.length === 0);
 }
 
+/** Plain loops throughout: closures in the array methods made the optimiser compile this again and again. */
 function compilePattern(pattern: FilePattern): (path: string) => boolean {
   const { directories = [], suffixes = [], notFrom = [], notWithin = [] } = pattern;
   const paths = new Set(pattern.paths);
@@ -75,22 +76,38 @@ function compilePattern(pattern: FilePattern): (path: string) => boolean {
   const globs = (pattern.globs ?? []).map(compileGlob);
   const notGlobs = (pattern.notGlobs ?? []).map(compileGlob);
   const byName = names.size + extensions.size > 0;
+  const limited = notFrom.length + notWithin.length > 0;
   const isNamed = (name: string): boolean =>
     names.has(name) || (extensions.size > 0 && extensions.has(extensionOf(name)));
   return function test(path: string): boolean {
-    const slash = path.lastIndexOf("/");
-    const named = (byName && isNamed(slash < 0 ? path : path.slice(slash + 1))) || paths.has(path) ||
-      suffixes.some((suffix) => path.endsWith(suffix)) || directories.some((directory) => path.startsWith(directory)) ||
-      (globs.length > 0 && matchesAny(globs, `/${path}`));
-    if (named && notGlobs.length > 0 && matchesAny(notGlobs, `/${path}`)) return false;
-    if (!named || notFrom.length + notWithin.length === 0) return named;
-    const directory = slash < 0 ? "/" : `/${path.slice(0, slash)}`;
-    return !notFrom.some((start) => directory.startsWith(start)) && !notWithin.some((text) => directory.includes(text));
+    const named = endsWithAny(path, suffixes) || (byName && isNamed(path.slice(path.lastIndexOf("/") + 1))) ||
+      paths.has(path) || startsWithAny(path, directories) || (globs.length > 0 && matchesAny(globs, `/${path}`));
+    if (!named) return false;
+    if (notGlobs.length > 0 && matchesAny(notGlobs, `/${path}`)) return false;
+    if (!limited) return true;
+    const directory = `/${path.slice(0, Math.max(path.lastIndexOf("/"), 0))}`;
+    return !startsWithAny(directory, notFrom) && !includesAny(directory, notWithin);
   };
 }
 
 function matchesAny(globs: readonly ((path: string) => boolean)[], path: string): boolean {
-  return globs.some((matches) => matches(path));
+  for (const matches of globs) if (matches(path)) return true;
+  return false;
+}
+
+function endsWithAny(text: string, ends: readonly string[]): boolean {
+  for (const end of ends) if (text.endsWith(end)) return true;
+  return false;
+}
+
+function startsWithAny(text: string, starts: readonly string[]): boolean {
+  for (const start of starts) if (text.startsWith(start)) return true;
+  return false;
+}
+
+function includesAny(text: string, parts: readonly string[]): boolean {
+  for (const part of parts) if (text.includes(part)) return true;
+  return false;
 }
 
 /** With its dot. As path.extname: a dot in front of a name begins none. */
