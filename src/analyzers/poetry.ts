@@ -1,12 +1,12 @@
 /**
  * Graphs of what poetry.lock pins, as snyk-poetry-lockfile-parser 1.9.1 makes them without development dependencies
- * (scan-semantics §6, "poetry"). The only file that imports smol-toml; imported when there is such a lock file.
+ * (scan-semantics §6, "poetry"). Imported when there is such a lock file.
  *
  * @module
  */
-import { parse } from "smol-toml";
 import { type AppGraphJson, GraphBuilder } from "../lib/graph_builder.ts";
-import { isMapping, LockError, type Mapping, memberOf, textOf } from "./node_lock.ts";
+import { isMapping, LockError, memberOf, textOf } from "./node_lock.ts";
+import { parseToml } from "./toml.ts";
 
 /** What every virtual environment has: Poetry does not pin it. */
 const IGNORED: ReadonlySet<string> = new Set(["setuptools", "distribute", "pip", "wheel"]);
@@ -120,12 +120,4 @@ function* packagesOf(lock: string): Generator<Pinned> {
 
 function namesOf(value: unknown): string[] {
   return isMapping(value) ? Object.keys(value) : [];
-}
-
-function parseToml(text: string): Mapping {
-  try {
-    return parse(text, { integersAsBigInt: "asNeeded" });
-  } catch {
-    throw new LockError("it is not TOML");
-  }
 }

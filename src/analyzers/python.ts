@@ -19,8 +19,7 @@ const MANIFEST = "pyproject.toml";
 const LOCK = "poetry.lock";
 const REQUIREMENTS = "requirements.txt";
 const SOURCES = "python-source";
-/** The plugin's idea of where packages are installed. */
-const INSTALLED = /\/lib\/python.*?\/(?:dist|site)-packages\/.*?\.dist-info\/METADATA/;
+const PACKAGES = ["/dist-packages/", "/site-packages/"] as const;
 
 /** Poetry's projects, then pip's, then source files. */
 export const PYTHON: AppAnalyzer = {
@@ -83,7 +82,7 @@ function fromPoetry(
 
 async function pipResults(input: AppInput): Promise<AppResult[]> {
   const { view, report } = input;
-  const metadata = view.extracted(METADATA).filter(({ path }) => INSTALLED.test(`/${path}`));
+  const metadata = view.extracted(METADATA).filter(({ path }) => isInstalled(`/${path}`));
   const files = filesNamed(view, [REQUIREMENTS]).filter((file) => requirementsOf(textIn(file)).next().done !== true);
   if (metadata.length === 0 || files.length === 0) return [];
   const { InstalledPackages, PipBudget, pipGraph } = await import("./pip.ts");
@@ -126,6 +125,17 @@ async function packagesOf(
     report({ code: "ANALYSIS_FAILED", subject: path, message: `The file was not read: ${reason}` });
     return [];
   });
+}
+
+/**
+ * The plugin's idea of where packages are installed, the four parts in this order with
+ * anything in between. Not its expression, which takes cubic time.
+ */
+function isInstalled(path: string): boolean {
+  const library = path.indexOf("/lib/python");
+  if (library < 0) return false;
+  const places = PACKAGES.map((name) => path.indexOf(name, library + "/lib/python".length)).filter((at) => at >= 0);
+  return places.length > 0 && path.includes(".dist-info/METADATA", Math.min(...places) + PACKAGES[0].length);
 }
 
 function textIn({ content }: ImageFile): string {

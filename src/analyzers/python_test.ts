@@ -210,6 +210,33 @@ it("PYTHON stops where packages have more dependencies than fit memory", async (
   expect(findings.problems).toMatchObject([{ code: "LIMIT_EXCEEDED", subject: "app/requirements.txt" }]);
 });
 
+it.each([
+  ["LIMIT_EXCEEDED", `${"a.".repeat(200_000)}b = 1`],
+  ["LIMIT_EXCEEDED", "[[a]]\n".repeat(200_000)],
+  ["LIMIT_EXCEEDED", `x = [${"{},".repeat(200_000)}]`],
+  ["LIMIT_EXCEEDED", `${'"a#".'.repeat(200_000)}b = 1`],
+  ["LIMIT_EXCEEDED", `x = """a"""""\ny = [${"[],".repeat(200_000)}]`],
+  ["ANALYSIS_FAILED", `'''${"\n=".repeat(200_000)}`],
+])("PYTHON does not fill memory with a TOML file of many values (%#)", async (code, lock) => {
+  const { results, problems } = await findApplications(PYTHON, poetry(MANIFEST, lock));
+  expect(results).toEqual([]);
+  expect(problems).toMatchObject([{ code, subject: "app/poetry.lock" }]);
+});
+
+it("PYTHON does not count what stands in strings and comments of a TOML file", async () => {
+  const text = [
+    'x = """',
+    "a=.[{".repeat(200_000),
+    '"""\ny = "',
+    ".".repeat(200_000),
+    '"\n# ',
+    "=".repeat(200_000),
+    "\n",
+  ];
+  const { problems } = await findApplications(PYTHON, poetry(MANIFEST, text.join("") + A));
+  expect(problems).toEqual([]);
+});
+
 it("PYTHON walks a chain of ten thousand packages", async () => {
   const names = Array.from({ length: 10_000 }, (_, i) => `p${i}`);
   const packages = names.map((name, i) => [name, metadata(name, "1", ...needs(`p${i + 1}`))] as const);

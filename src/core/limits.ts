@@ -131,6 +131,8 @@ export const LIMITS = {
   projectManifestBytes: 1 * MiB,
   /** A poetry.lock or composer.lock; those of the largest applications have 2 MiB, and parsing takes ten times that. */
   projectLockBytes: 4 * MiB,
+  /** Keys, tables and lists of a TOML file: each takes up to 800 bytes; a poetry.lock of 500 packages has 40,000. */
+  tomlValues: 150_000,
   /** Places in the tree of a composer.lock: a package may stand in 150 with all that it needs; a Magento has 750,000. */
   composerTreePlaces: 3_000_000,
   /** Nodes of its graph: cycles give packages several. */
