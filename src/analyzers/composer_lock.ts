@@ -27,6 +27,7 @@ const LABELS = { scope: "prod" };
  * @throws {LockError} When the text is no composer.lock, and LIMIT_EXCEEDED.
  */
 export function composerGraph(manifest: ComposerFacts, lock: string, defaultName: string): AppGraphJson {
+  if (tooManyValues(lock)) throw new LockError("it has too many values", "LIMIT_EXCEEDED");
   const { packages } = parseObject(lock);
   if (!Array.isArray(packages)) throw new LockError("it lists no packages");
   const dependencies = new ComposerTree(packages).dependenciesOf(manifest);
@@ -36,6 +37,16 @@ export function composerGraph(manifest: ComposerFacts, lock: string, defaultName
     pkgManager: { name: "composer" },
     ...treeToGraph(root, dependencies),
   } as AppGraphJson;
+}
+
+/** Counts at least each member, object and list; commas in texts are few. */
+function tooManyValues(text: string): boolean {
+  let values = 0;
+  for (let at = 0; at < text.length; at++) {
+    const char = text[at];
+    if ((char === "," || char === "[" || char === "{") && ++values > LIMITS.composerValues) return true;
+  }
+  return false;
 }
 
 /** A package as it is required. */

@@ -138,6 +138,13 @@ it("PHP reads a ladder of a hundred packages, and stops at one that takes too lo
   expect(problems).toMatchObject([{ subject: "app/composer.lock", code: "LIMIT_EXCEEDED" }]);
 });
 
+it("PHP does not fill memory with a composer.lock of many values", async () => {
+  const files = { "app/composer.json": "{}", "app/composer.lock": `{"packages":[${"{},".repeat(250_000)}{}]}` };
+  const { results, problems } = await findApplications(PHP, files);
+  expect(results).toEqual([]);
+  expect(problems).toMatchObject([{ subject: "app/composer.lock", code: "LIMIT_EXCEEDED" }]);
+});
+
 it("PHP stops at a chain that is too long", async () => {
   const chain = Array.from({ length: 1100 }, (_, i) => ({ name: `p${i}`, require: { [`p${i + 1}`]: "1" } }));
   const { problems } = await findApplications(PHP, project({ name: "x", require: { p0: "1" } }, chain));

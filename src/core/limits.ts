@@ -133,6 +133,8 @@ export const LIMITS = {
   projectLockBytes: 4 * MiB,
   /** Keys, tables and lists of a TOML file: each takes up to 800 bytes; a poetry.lock of 500 packages has 40,000. */
   tomlValues: 150_000,
+  /** Values in a composer.lock: each takes up to 300 bytes; one of 100 packages has 10,000. */
+  composerValues: 200_000,
   /** Places in the tree of a composer.lock: a package may stand in 150 with all that it needs; a Magento has 750,000. */
   composerTreePlaces: 3_000_000,
   /** Nodes of its graph: cycles give packages several. */
