@@ -5,6 +5,7 @@
  */
 import { LIMITS } from "../core/limits.ts";
 import { isRecord } from "./codec.ts";
+import { OversizedText } from "./large_json.ts";
 import { isUuid } from "./handshake.ts";
 
 /** A request on its way to the agent. */
@@ -34,7 +35,10 @@ export function readRequest(argument: unknown, randomId: () => string): Brokered
   if (!isRecord(argument)) return undefined;
   const { url, method, body } = argument;
   if (typeof url !== "string" || typeof method !== "string" || !/^[A-Za-z]{1,32}$/.test(method)) return undefined;
-  const headers = readHeaders(argument["headers"]);
+  const fields = argument["headers"];
+  const isOversized = (one: unknown): boolean => one instanceof OversizedText;
+  if (isOversized(body) || (isRecord(fields) && Object.values(fields).flat().some(isOversized))) return undefined;
+  const headers = readHeaders(fields);
   if (url.length > LIMITS.brokerUrlChars || sizeOf(headers) > LIMITS.brokerHeaderChars) return undefined;
   const requestId = headers["snyk-request-id"];
   const contextId = CONTEXT.exec(url)?.[1] ?? headers["x-snyk-broker-context-id"];

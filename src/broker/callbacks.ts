@@ -14,6 +14,7 @@ import { readBody, readHeaders } from "./brokered_request.ts";
 import { isRecord } from "./codec.ts";
 import type { BrokerEventSink } from "./events.ts";
 import { isUuid } from "./handshake.ts";
+import { OversizedText } from "./large_json.ts";
 import { headersForUpstream, headersFromUpstream } from "./headers.ts";
 import type { AcceptRules } from "./rules.ts";
 import type { BrokerSession } from "./session.ts";
@@ -146,6 +147,9 @@ function readAnswer(value: unknown, requestId: string): CallbackAnswer {
   const status = isRecord(value) ? value["status"] : undefined;
   if (!isRecord(value) || typeof status !== "number" || !Number.isInteger(status) || status < 200 || status > 599) {
     throw new OutpostError("BROKER_REFUSED", "Cannot read the callback's answer: it has no HTTP status");
+  }
+  if (value["body"] instanceof OversizedText) {
+    throw new OutpostError("BROKER_REFUSED", "Cannot read the callback's answer: its body is too large");
   }
   const body = readBody(value["body"]) ?? new Uint8Array(0);
   const headers = headersFromUpstream(readHeaders(value["headers"]));

@@ -6,6 +6,8 @@
  * @module
  */
 import { LIMITS } from "../core/limits.ts";
+import { TextBytes } from "../lib/text_bytes.ts";
+import { LargeJson, LargeJsonError, OversizedText } from "./large_json.ts";
 
 /** One websocket text frame, decoded. */
 export type Frame =
@@ -65,8 +67,12 @@ const RESERVED_EVENTS: ReadonlySet<string> = new Set([
   "removeListener",
 ]);
 
-/** Decodes a websocket message. Anything but text within LIMITS.brokerFrameBytes is malformed. */
+/**
+ * Decodes a websocket message. Anything but text within LIMITS.brokerFrameBytes is malformed. In one that comes as
+ * {@link TextBytes}, a string of more than LIMITS.brokerTextBytes is an {@link OversizedText}.
+ */
 export function decodeFrame(message: unknown): Frame {
+  if (message instanceof TextBytes) return decodeLargeFrame(message.bytes);
   if (typeof message !== "string") return malformed("The frame is not text");
   if (message.length > LIMITS.brokerFrameBytes) return malformed("The frame is larger than brokerFrameBytes");
   const data = message.slice(1);
@@ -87,6 +93,20 @@ export function decodeFrame(message: unknown): Frame {
       return { kind: "noop" };
     default:
       return malformed("The engine.io packet type is unknown");
+  }
+}
+
+/** Of large packets only messages make sense: the others hold a few words. */
+function decodeLargeFrame(bytes: Uint8Array<ArrayBuffer>): Frame {
+  if (bytes.length > LIMITS.brokerFrameBytes) return malformed("The frame is larger than brokerFrameBytes");
+  if (bytes[0] !== 0x34) return malformed("The packet is larger than its type allows");
+  try {
+    const large = new LargeJson(bytes.subarray(1));
+    const parsed = parseBoundedJson(large.text);
+    return parsed.ok ? readMessage(fromEjson(parsed.value, large)) : malformed(parsed.reason);
+  } catch (error) {
+    if (error instanceof EjsonError || error instanceof LargeJsonError) return malformed(error.message);
+    throw error;
   }
 }
 
@@ -142,10 +162,13 @@ function isDuration(value: unknown): value is number {
 
 function decodeMessage(text: string): Frame {
   const decoded = decodeEjson(text);
-  if (!decoded.ok) return malformed(decoded.reason);
-  if (typeof decoded.value === "string") return decodeControl(decoded.value);
-  if (!isRecord(decoded.value)) return { kind: "ignored", reason: "A message that is no emitter packet" };
-  const { type, data, id } = decoded.value;
+  return decoded.ok ? readMessage(decoded.value) : malformed(decoded.reason);
+}
+
+function readMessage(value: unknown): Frame {
+  if (typeof value === "string") return decodeControl(value);
+  if (!isRecord(value)) return { kind: "ignored", reason: "A message that is no emitter packet" };
+  const { type, data, id } = value;
   if (!Array.isArray(data)) return { kind: "ignored", reason: "An emitter packet without data" };
   if (id !== undefined && (typeof id !== "number" || !Number.isSafeInteger(id))) {
     return { kind: "ignored", reason: "An emitter packet whose id is not a number" };
@@ -174,10 +197,10 @@ function decodeControl(text: string): Frame {
   return { kind: "ignored", reason: text.startsWith("primus::") ? "An unknown control message" : "A text message" };
 }
 
-/** Whether the value is an object with string keys: not null, not an array, not bytes, not a date. */
+/** Whether the value is an object with string keys: not null, not an array, not bytes, not a date, not a text. */
 export function isRecord(value: unknown): value is Record<string, unknown> {
   if (typeof value !== "object" || value === null || Array.isArray(value)) return false;
-  return !(value instanceof Uint8Array) && !(value instanceof Date);
+  return !(value instanceof Uint8Array) && !(value instanceof Date) && !(value instanceof OversizedText);
 }
 
 /**
@@ -250,31 +273,43 @@ function closingQuote(text: string, from: number): number {
 /**
  * Decodes in place what `JSON.parse` has just made. Assigning to an own property replaces it whatever its name, so that
  * `__proto__`, which JSON.parse defines as one, stays data.
+ *
+ * @param large Where the strings of a large message are.
  */
-function fromEjson(value: unknown): unknown {
+function fromEjson(value: unknown, large?: LargeJson): unknown {
+  if (typeof value === "string") return large === undefined ? value : large.restore(value);
   if (typeof value !== "object" || value === null) return value;
   if (Array.isArray(value)) {
-    for (let at = 0; at < value.length; at++) value[at] = fromEjson(value[at]);
+    for (let at = 0; at < value.length; at++) value[at] = fromEjson(value[at], large);
     return value;
   }
   const record = value as Record<string, unknown>;
   const keys = Object.keys(record);
   if (keys.length <= 2 && keys[0]?.startsWith("$") === true) {
-    const special = fromExtension(Object.entries(record));
+    const special = fromExtension(Object.entries(record), large);
     if (special !== undefined) return special.value;
   }
-  return decodeMembers(record, keys);
+  return decodeMembers(record, keys, large);
 }
 
-function decodeMembers(record: Record<string, unknown>, keys: readonly string[]): Record<string, unknown> {
+function decodeMembers(
+  record: Record<string, unknown>,
+  keys: readonly string[],
+  large: LargeJson | undefined,
+): Record<string, unknown> {
   for (const key of keys) {
     const inner = record[key];
-    if (typeof inner === "object" && inner !== null) record[key] = fromEjson(inner);
+    if ((typeof inner === "object" && inner !== null) || (large !== undefined && typeof inner === "string")) {
+      record[key] = fromEjson(inner, large);
+    }
   }
   return record;
 }
 
-function fromExtension(entries: readonly (readonly [string, unknown])[]): { readonly value: unknown } | undefined {
+function fromExtension(
+  entries: readonly (readonly [string, unknown])[],
+  large: LargeJson | undefined,
+): { readonly value: unknown } | undefined {
   const [first, second] = entries;
   if (first === undefined || entries.length > 2) return undefined;
   const [key, inner] = first;
@@ -283,15 +318,16 @@ function fromExtension(entries: readonly (readonly [string, unknown])[]): { read
     if (keys === "$type,$value") throw new EjsonError("The message holds a custom EJSON type");
     return undefined;
   }
-  if (key === "$binary") return { value: fromBinary(inner) };
+  if (key === "$binary") return { value: fromBinary(inner, large) };
   if (key === "$date") return { value: fromDate(inner) };
   if (key === "$InfNaN") return { value: fromInfNaN(inner) };
-  if (key === "$escape" && isRecord(inner)) return { value: decodeMembers(inner, Object.keys(inner)) };
+  if (key === "$escape" && isRecord(inner)) return { value: decodeMembers(inner, Object.keys(inner), large) };
   return undefined;
 }
 
-function fromBinary(inner: unknown): Uint8Array<ArrayBuffer> {
+function fromBinary(inner: unknown, large: LargeJson | undefined): Uint8Array<ArrayBuffer> {
   if (typeof inner !== "string") throw new EjsonError("The message holds $binary that is not text");
+  if (large !== undefined) return large.binary(inner);
   try {
     return Uint8Array.fromBase64(inner);
   } catch {

@@ -13,6 +13,7 @@ import type { BrokerSession } from "./session.ts";
 /** Bytes that may be held by all requests together; a reservation is released with {@link ByteBudget.release}. */
 export class ByteBudget {
   #left: number;
+  readonly #waiting = new Map<() => void, number>();
 
   constructor(bytes: number) {
     this.#left = bytes;
@@ -28,6 +29,19 @@ export class ByteBudget {
   /** Gives bytes back. */
   release(bytes: number): void {
     this.#left += bytes;
+    for (const [resolve, wanted] of this.#waiting) {
+      if (wanted > this.#left) continue;
+      this.#waiting.delete(resolve);
+      resolve();
+    }
+  }
+
+  /** Resolves once so many bytes are free; undefined when they are now. Nothing is taken. */
+  room(bytes: number): Promise<void> | undefined {
+    if (bytes <= this.#left) return undefined;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#waiting.set(resolve, bytes);
+    return promise;
   }
 }
 

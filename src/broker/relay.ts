@@ -88,6 +88,9 @@ const UNKNOWN_CONTEXT = "Cannot serve the request: the connection has no such co
 
 const UNSENDABLE = "Cannot pass the brokered request on: a header or the method is invalid";
 
+/** Bytes of a body from which on it is worth its own bookkeeping. */
+const LARGE_BODY = 1024 * 1024;
+
 const NOTHING: Substituted = { headers: [], fields: [] };
 
 /** One request from arrival to answer. */
@@ -111,6 +114,7 @@ interface Prepared {
 export class Relay {
   readonly #options: RelayOptions;
   readonly #budget = new ByteBudget(LIMITS.brokerBytesInFlight);
+  readonly #bodies = new ByteBudget(LIMITS.brokerBodyBytesInFlight);
   readonly #life = new AbortController();
   readonly #running = new Set<Promise<void>>();
   readonly #refused: (() => Promise<void>)[] = [];
@@ -141,12 +145,17 @@ export class Relay {
       return this.#refuse(exchange, busy(`${LIMITS.brokerRequestsInFlight} requests are already being served`));
     }
     const held = request.body?.length ?? 0;
-    if (!this.#budget.reserve(held)) return this.#refuse(exchange, busy("too many bytes are being held"));
+    if (!this.#bodies.reserve(held)) return this.#refuse(exchange, busy("too many bytes are being held"));
     const running = this.#serve(exchange).finally(() => {
-      this.#budget.release(held);
+      // Now, not when V8 comes to it: the next body may be as large.
+      if (held >= LARGE_BODY) request.body?.buffer.transfer(0);
+      this.#bodies.release(held);
       this.#running.delete(running);
     });
     this.#running.add(running);
+    // What comes next may have a body of its own: it waits with the server rather than be refused here.
+    const room = held < LARGE_BODY ? undefined : this.#bodies.room(LIMITS.brokerRequestBodyBytes);
+    if (room !== undefined) session.hold(room);
   }
 
   /** Refuses new requests from now on; resolves when the present ones are done, or cuts them off when the signal aborts. */
@@ -398,6 +407,9 @@ const FORM = "application/x-www-form-urlencoded";
 
 /** A JSON object as a form (§2.7); undefined when the body is none. */
 function toForm(body: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> | undefined {
+  if (body.length > LIMITS.brokerTextBytes) {
+    throw new OutpostError("BODY_TOO_LARGE", "Cannot make a form of the request's body: it is larger than 4 MiB");
+  }
   const parsed = parseBoundedJson(new TextDecoder().decode(body));
   if (!parsed.ok || typeof parsed.value !== "object" || parsed.value === null) return undefined;
   const pairs = Object.entries(parsed.value).map(([key, value]) => [key, String(value)]);

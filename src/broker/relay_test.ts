@@ -308,14 +308,14 @@ describe("Relay: requests", () => {
     expect(uploads.filter((upload) => upload.status === 200)).toHaveLength(LIMITS.brokerRequestsInFlight);
   });
 
-  it("beyond brokerBytesInFlight are answered 503", async () => {
+  it("beyond brokerBodyBytesInFlight are answered 503", async () => {
     const agent = Promise.withResolvers<Response>();
     const { clock, primary, uploads, client } = brokerBench(() => agent.promise.then((response) => response.clone()));
     primary().accept();
     const body = new Uint8Array(LIMITS.brokerRequestBodyBytes);
     for (let n = 0; n < 6; n++) ask(primary(), { url: "/scan", method: "POST", body, streamingID: `s${n}` });
     await clock.advance(0);
-    const fit = Math.floor(LIMITS.brokerBytesInFlight / LIMITS.brokerRequestBodyBytes);
+    const fit = Math.floor(LIMITS.brokerBodyBytesInFlight / LIMITS.brokerRequestBodyBytes);
     expect(client.inFlight()).toBe(fit);
     expect(uploads.map((upload) => upload.status)).toEqual(Array(6 - fit).fill(503));
     agent.resolve(new Response("done"));
@@ -323,5 +323,34 @@ describe("Relay: requests", () => {
     ask(primary(), { url: "/scan", method: "POST", body, streamingID: "again" });
     await clock.advance(0);
     expect(uploads.at(-1)).toMatchObject({ id: "again", status: 200 });
+  });
+
+  it("wait with the server while there is no room for another body, but not for ever", async () => {
+    const agent = Promise.withResolvers<Response>();
+    const { clock, primary } = brokerBench(() => agent.promise.then((response) => response.clone()));
+    const holds: string[] = [];
+    primary().hold = (until) => {
+      const at = holds.push("held") - 1;
+      void until.then(() => holds[at] = "over");
+    };
+    primary().accept();
+    const body = new Uint8Array(LIMITS.brokerRequestBodyBytes);
+    const scan = (streamingID: string, bytes = body): void =>
+      ask(primary(), { url: "/scan", method: "POST", body: bytes, streamingID });
+    scan("small", new Uint8Array(10));
+    expect(holds).toEqual([]);
+    scan("s1");
+    scan("small again", new Uint8Array(10));
+    await clock.advance(0);
+    expect(holds).toEqual(["held"]);
+    await clock.advance(LIMITS.brokerHoldMs - 1);
+    expect(holds).toEqual(["held"]);
+    await clock.advance(1);
+    expect(holds).toEqual(["over"]);
+    agent.resolve(new Response("done"));
+    await clock.advance(0);
+    scan("s2");
+    await clock.advance(0);
+    expect(holds).toEqual(["over", "over"]);
   });
 });

@@ -7,11 +7,17 @@
 import { OutpostError } from "../core/errors.ts";
 import { LIMITS } from "../core/limits.ts";
 import type { Clock, Logger } from "../core/ports.ts";
+import { TextBytes } from "../lib/text_bytes.ts";
 import { decodeFrame, encodeFrame, type Frame, isRecord, type SendableFrame } from "./codec.ts";
 import type { BrokerEventSink, Role, SessionEndReason } from "./events.ts";
 
 /** The part of a WebSocket that we use. */
-export type WebSocketLike = Pick<WebSocket, "readyState" | "bufferedAmount" | "send" | "close" | "addEventListener">;
+export type WebSocketLike =
+  & Pick<WebSocket, "readyState" | "bufferedAmount" | "send" | "close" | "addEventListener">
+  & {
+    /** Reads nothing more until the promise is settled. Not every websocket can. */
+    readonly hold?: (until: Promise<unknown>) => void;
+  };
 
 /** How often a full websocket is looked at again, in milliseconds: it has no event for "drained". */
 const DRAIN_POLL_MS = 20;
@@ -145,6 +151,18 @@ export class BrokerSession {
     this.#end("closed-by-us");
   }
 
+  /**
+   * Takes no more messages, where the websocket can do that, until the promise is settled; LIMITS.brokerHoldMs is the longest,
+   * and half the time of a pong, which is behind what is not read.
+   */
+  hold(until: Promise<void>): void {
+    const { socket, times } = this.#options;
+    if (socket.hold === undefined) return;
+    const settled = new AbortController();
+    const late = this.#sleep(Math.min(LIMITS.brokerHoldMs, times.pongTimeoutMs / 2), settled.signal);
+    socket.hold(Promise.race([until, late]).finally(() => settled.abort()));
+  }
+
   /** Resolves when the websocket has room for another frame, or the session is over. */
   async drained(): Promise<void> {
     while (this.open && !this.hasRoom) await this.#sleep(DRAIN_POLL_MS);
@@ -212,7 +230,8 @@ export class BrokerSession {
   }
 
   #receive(data: unknown): void {
-    const frame = decodeFrame(data);
+    const large = typeof data === "string" && data.length > TextBytes.threshold;
+    const frame = decodeFrame(large ? new TextBytes(new TextEncoder().encode(data)) : data);
     if (frame.kind === "malformed" || frame.kind === "ignored") return this.#skip(frame.kind, frame.reason);
     if (frame.kind === "open") return this.#opened(frame);
     if (this.#openedAt === undefined) return this.#skip("ignored", "A frame before the open packet");

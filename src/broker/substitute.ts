@@ -9,6 +9,7 @@ import { OutpostError } from "../core/errors.ts";
 import { LIMITS } from "../core/limits.ts";
 import { isRecord, parseBoundedJson } from "./codec.ts";
 import { changeAt } from "./json_path.ts";
+import { LargeJson, LargeJsonError } from "./large_json.ts";
 
 /** Value of a variable, undefined when there is none. */
 export type VariableLookup = (name: string) => string | undefined;
@@ -69,11 +70,13 @@ export class Substituter {
    * Replaces variables in the fields that a JSON body's BROKER_VAR_SUB names, and removes that key. Any other body
    * comes back as it is.
    *
-   * @throws {OutpostError} BODY_TOO_LARGE as {@link Substituter.expand}.
+   * @throws {OutpostError} BODY_TOO_LARGE as {@link Substituter.expand}, and when a body of more than
+   *   LIMITS.brokerTextBytes asks for it.
    */
   body(body: Uint8Array<ArrayBuffer>): { readonly body: Uint8Array<ArrayBuffer>; readonly fields: readonly string[] } {
     // Looked for in the bytes: almost no body has it, and one of 10 MiB would be copied into a string for nothing.
     if (!Buffer.from(body.buffer, body.byteOffset, body.length).includes("BROKER_VAR_SUB")) return { body, fields: [] };
+    if (body.length > LIMITS.brokerTextBytes) return passLarge(body);
     const parsed = parseBoundedJson(new TextDecoder().decode(body));
     if (!parsed.ok || !isRecord(parsed.value)) return { body, fields: [] };
     const paths = parsed.value["BROKER_VAR_SUB"];
@@ -97,6 +100,24 @@ export class Substituter {
     return members[turn % members.length] ?? "";
   }
 }
+
+/** A large body that asks for nothing; the text of one would be in memory five times while it is changed. */
+function passLarge(
+  body: Uint8Array<ArrayBuffer>,
+): { readonly body: Uint8Array<ArrayBuffer>; readonly fields: readonly string[] } {
+  try {
+    const parsed = parseBoundedJson(new LargeJson(body).text);
+    if (parsed.ok && isRecord(parsed.value) && Array.isArray(parsed.value["BROKER_VAR_SUB"])) {
+      const message = `Cannot substitute variables: the body is larger than ${LIMITS.brokerTextBytes / MIB} MiB`;
+      throw new OutpostError("BODY_TOO_LARGE", message);
+    }
+  } catch (error) {
+    if (!(error instanceof LargeJsonError)) throw error;
+  }
+  return { body, fields: [] };
+}
+
+const MIB = 1024 * 1024;
 
 function tooLarge(): OutpostError {
   return new OutpostError("BODY_TOO_LARGE", "Cannot substitute variables: the result is larger than 10 MiB");

@@ -31,6 +31,19 @@ describe("Substituter.expand()", () => {
     expect(substituter.expand("${S}${S}")).toBe("onlyonly");
   });
 
+  it("refuses a body of more than brokerTextBytes that asks for it, and passes on one that only has the words", () => {
+    const substituter = new Substituter(() => "v");
+    const large = "y".repeat(LIMITS.brokerTextBytes);
+    const bytes = (text: string): Uint8Array<ArrayBuffer> => new TextEncoder().encode(text);
+    expect(() => substituter.body(bytes(`{"BROKER_VAR_SUB":["a"],"a":"${large}"}`))).toThrow("larger than 4 MiB");
+    for (
+      const text of [`{"a":"BROKER_VAR_SUB ${large}"}`, `BROKER_VAR_SUB ${large}`, `["BROKER_VAR_SUB","${large}"]`]
+    ) {
+      const body = bytes(text);
+      expect(substituter.body(body)).toEqual({ body, fields: [] });
+    }
+  });
+
   it("refuses to grow beyond brokerRequestBodyBytes", () => {
     const substituter = make({ BIG: "b".repeat(1024) });
     expect(() => substituter.expand("${BIG}".repeat(10_241))).toThrow("larger than 10 MiB");

@@ -181,6 +181,8 @@ export const LIMITS = {
   jsonDepth: 64,
   /** Values in a frame: a flat 21 MiB array of `[]` would cost hundreds of megabytes; real frames hold dozens. */
   jsonValues: 100_000,
+  /** Text in a large frame beside the bodies of requests, and one string of it: URL and headers have 320 KiB at most. */
+  brokerTextBytes: 4 * MiB,
   /** Brokered requests served at once; above it the caller gets 503 instead of our memory. */
   brokerRequestsInFlight: 128,
   /** Time to the agent's answer: the server forgets the caller after an hour, so a later one helps nobody. */
@@ -189,8 +191,12 @@ export const LIMITS = {
   brokerRefusalsQueued: 10_000,
   /** Refusals sent at once: they must not take the network from the requests that are served. */
   brokerRefusalsInFlight: 8,
-  /** Request bodies and websocket answers held at once, all requests together: 64 × 10 MiB would not fit. */
-  brokerBytesInFlight: 48 * MiB,
+  /** Websocket answers held at once, one of the largest: each is four times in memory while it is sent. */
+  brokerBytesInFlight: 24 * MiB,
+  /** Request bodies held at once: one of the largest and many of the usual. Each is thrice in memory while the agent is sent it. */
+  brokerBodyBytesInFlight: 16 * MiB,
+  /** Longest time for which nothing is read from a websocket because there is no room for another body. */
+  brokerHoldMs: 3_000,
   /** Part of an answer that is kept until the upload's connection stands: Deno's fetch reads 64 KiB ahead of it. */
   brokerUploadReplayBytes: 256 * KiB,
   /** Attempts to connect for one upload (the reference's number), and the wait between them. */

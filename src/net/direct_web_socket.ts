@@ -7,6 +7,7 @@
  */
 import { LIMITS } from "../core/limits.ts";
 import type { Clock } from "../core/ports.ts";
+import { TextBytes } from "../lib/text_bytes.ts";
 import type { Dial } from "./direct.ts";
 import type { ByteConnection } from "./direct_connection.ts";
 import { encodeRequestHead, headEnd, parseResponseHead } from "./http1_head.ts";
@@ -43,6 +44,7 @@ export class DirectWebSocket extends EventTarget implements WebSocketPart {
   #state: number = WebSocket.CONNECTING;
   #buffered = 0;
   #writing: Promise<void> = Promise.resolve();
+  #held: Promise<unknown> | undefined;
 
   constructor(options: DirectWebSocketOptions) {
     super();
@@ -78,6 +80,11 @@ export class DirectWebSocket extends EventTarget implements WebSocketPart {
     this.#write(OPCODE.close, new Uint8Array([0x03, 0xe8]));
     const { clock } = this.#options;
     void clock.sleep(LIMITS.brokerCloseMs, this.#over.signal).then(() => this.#finish(1006, ""), () => {});
+  }
+
+  /** Reads no further message until the promise is settled; where another websocket does the work, nothing happens. */
+  hold(until: Promise<unknown>): void {
+    this.#held = until;
   }
 
   async #run(): Promise<void> {
@@ -141,6 +148,11 @@ export class DirectWebSocket extends EventTarget implements WebSocketPart {
         if (incoming === undefined) return this.#fail("Unexpected EOF");
         if (incoming.opcode === OPCODE.close) return await this.#closedByPeer(incoming.payload);
         this.#take(incoming);
+        while (this.#held !== undefined) {
+          const held = this.#held;
+          this.#held = undefined;
+          await held;
+        }
       } catch (error) {
         if (error instanceof FrameError) await this.#lastWord(new Uint8Array([error.code >> 8, error.code & 0xff]));
         throw error;
@@ -156,7 +168,7 @@ export class DirectWebSocket extends EventTarget implements WebSocketPart {
       return;
     }
     this.dispatchEvent(
-      new MessageEvent("message", { data: opcode === OPCODE.text ? decode(payload) : payload.slice() }),
+      new MessageEvent("message", { data: opcode === OPCODE.text ? textOf(payload) : payload.slice() }),
     );
   }
 
@@ -221,7 +233,9 @@ async function acceptOf(key: string): Promise<string> {
   return new Uint8Array(digest).toBase64();
 }
 
-function decode(payload: Uint8Array): string {
+/** Large text stays bytes, which are valid while the event is dispatched; whoever takes it has to validate it. */
+function textOf(payload: Uint8Array<ArrayBuffer>): string | TextBytes {
+  if (payload.length > TextBytes.threshold) return new TextBytes(payload);
   try {
     return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(payload);
   } catch {

@@ -2,6 +2,7 @@ import { afterEach, describe, expect, it } from "vitest";
 import { systemClock } from "../../tests/fakes/clock.ts";
 import { OPCODE, rawFrame, type RawSocket, startRawWebSocketServer } from "../../tests/fakes/raw_websocket.ts";
 import { FakeWebSocket } from "../../tests/fakes/web_socket.ts";
+import { TextBytes } from "../lib/text_bytes.ts";
 import { DirectWebSocket } from "./direct_web_socket.ts";
 
 const MiB = 1024 * 1024;
@@ -18,7 +19,8 @@ class Record {
   constructor(socket: DirectWebSocket) {
     socket.addEventListener("open", () => this.opened.resolve());
     socket.addEventListener("message", (event) => {
-      this.messages.push((event as MessageEvent).data);
+      const { data } = event as MessageEvent;
+      this.messages.push(data instanceof TextBytes ? new TextDecoder().decode(data.bytes) : data);
       this.#wake.resolve();
       this.#wake = Promise.withResolvers();
     });
@@ -73,6 +75,25 @@ describe("DirectWebSocket", () => {
     disposables.push(server);
     return server.url;
   }
+
+  it("reads nothing more while it is held, and goes on in order", async () => {
+    const { url } = echo();
+    const { socket, record } = connect(url);
+    await record.opened.promise;
+    const gate = Promise.withResolvers<void>();
+    socket.addEventListener("message", (event) => {
+      if ((event as MessageEvent).data === "hold") socket.hold(gate.promise);
+    });
+    for (const text of ["hold", "one", "two"]) socket.send(text);
+    await record.count(1);
+    await new Promise((resolve) => setTimeout(resolve, 30));
+    expect(record.messages).toEqual(["hold"]);
+    gate.resolve();
+    await record.count(3);
+    expect(record.messages).toEqual(["hold", "one", "two"]);
+    socket.close();
+    await record.closed.promise;
+  });
 
   it("exchanges messages of every length with Deno's server, in order", async () => {
     const { url, requests } = echo();

@@ -14,6 +14,8 @@ export class FakeWebSocket extends EventTarget implements WebSocketLike {
   readonly sent: Frame[] = [];
   /** Whether the client has closed it. */
   closed = false;
+  /** What reads no more for a while; by default nothing can. */
+  hold?: (until: Promise<unknown>) => void;
   /** A dead peer: the closing handshake never ends. */
   dead = false;
   /** What the client asked for. */
