@@ -255,6 +255,7 @@ const ROWS: readonly Row[] = [
   ["§12 RES_BODY_URL_SUB", DAEMON, "rewrites its agent's URL in JSON"],
   ["§12 labels", DIFFERENCES, "BROKER_DOWNSTREAM_TYPE_CONTAINER_REGISTRY_AGENT"],
 
+  ["§12 a container's whole environment", "tests/config/operator_env_test.ts", "§12 starts Outpost"],
   ["§13 one JSON object per line", "src/telemetry/log_test.ts", "writes one JSON object per line"],
   ["§13 values of secrets are masked", "src/telemetry/log_test.ts", "masks secrets in message, fields and errors"],
   ["§13 values of telling keys", "src/lib/redact_test.ts", "masks the values of telling keys"],
