@@ -234,9 +234,13 @@ export class GoExecutableReader implements FileReader {
     if (this.#wantsTexts) this.#scanTexts(bytes, base, last);
   }
 
-  /** Build info and tables of lines begin at multiples of 16 bytes: few bytes of the file are looked at. */
+  /**
+   * Build info begins at a multiple of 16 bytes, and so do tables of lines but on ARM with 32 bits, where Go's linker
+   * aligns nothing to more than 8: few bytes of the file are looked at.
+   */
   #scanAligned(bytes: Uint8Array, base: number, last: number): void {
-    for (let at = (16 - base % 16) % 16; at <= last; at += 16) {
+    const step = this.#header?.wide === false ? 8 : 16;
+    for (let at = (step - base % step) % step; at <= last; at += step) {
       const first = bytes[at];
       if (first === undefined || first < 0xf0) continue;
       if (first === 0xff && bytes[at + 1] === 0x20) {

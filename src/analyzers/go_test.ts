@@ -50,6 +50,11 @@ describe("GO reads", () => {
 
   const rows: readonly [name: string, options: GoExecutableOptions, packages: readonly string[] | undefined][] = [
     ["modules where there is no table of lines", { layout: null }, MODULES],
+    [
+      "packages by a table that begins at a multiple of 8, as on ARM with 32 bits",
+      { wide: false, tableOffset: 8 },
+      PACKAGES,
+    ],
     ["modules where the table is among the data", { pie: true }, MODULES],
     ["what no section is listed of", { sections: null }, MODULES],
     ["what has no note", { note: false, sections: "end" }, PACKAGES],

@@ -20,6 +20,8 @@ export interface GoExecutableOptions {
   readonly sections?: "start" | "end" | null;
   /** Whether the table of lines is among the data, as in position-independent executables. @default false */
   readonly pie?: boolean;
+  /** Bytes between a multiple of 32 and the table of lines; on ARM with 32 bits there may be 8. @default 0 */
+  readonly tableOffset?: number;
   /** @default "go1.19.8" */
   readonly version?: string;
   /** Lines about the modules, each closed by a line feed. */
@@ -63,7 +65,14 @@ const TEXT = new TextEncoder();
 /** Makes the file. */
 export function goExecutable(options: GoExecutableOptions = {}): Uint8Array<ArrayBuffer> {
   const { wide = true, littleEndian = true, layout = "1.18", inline = true, sections = "start", pie = false } = options;
-  const { version = "go1.19.8", modules = MODULE_LINES, files = SOURCE_FILES, padding = 0, note = true } = options;
+  const {
+    version = "go1.19.8",
+    modules = MODULE_LINES,
+    files = SOURCE_FILES,
+    padding = 0,
+    note = true,
+    tableOffset = 0,
+  } = options;
   const numbers = new Numbers(wide, littleEndian);
   const marked = modules === ""
     ? new Uint8Array(0)
@@ -84,7 +93,11 @@ export function goExecutable(options: GoExecutableOptions = {}): Uint8Array<Arra
   const nameTable = TEXT.encode(`${names.join("\0")}\0`);
   const namesAt = file.put(nameTable, 1);
   const table = layout === null ? undefined : fileTable(numbers, layout, files);
-  const before = table === undefined || pie ? undefined : file.put(table, 32);
+  if (tableOffset > 0) {
+    file.align(32);
+    file.put(new Uint8Array(tableOffset), 1);
+  }
+  const before = table === undefined || pie ? undefined : file.put(table, tableOffset > 0 ? 1 : 32);
   const data = file.align(4096);
   const blobAt = file.put(new Uint8Array(32), 16);
   const blob = file.bytesAt(blobAt, 32);
