@@ -14,8 +14,8 @@ import { BROKER_PROTOCOL_VERSION, VERSION } from "./core/version.ts";
 import { createBroker, createPreflight, createValidation, type LoadedRules, loadRules } from "./daemon_broker.ts";
 import type { MetricsPush } from "./daemon_metrics.ts";
 import type { DaemonParts } from "./daemon_parts.ts";
-import { ScanQueue } from "./jobs/queue.ts";
-import { createScanRunner, type ScanJob } from "./jobs/scan_job.ts";
+import { createJobs } from "./daemon_jobs.ts";
+import type { JobService } from "./jobs/job_service.ts";
 import { withDeadline } from "./lib/deadline.ts";
 import { isSameRegistry, parseBrokeredCredentials } from "./registries/mod.ts";
 import { createApp } from "./server/app.ts";
@@ -50,7 +50,7 @@ class RunningDaemon implements Daemon {
   readonly #parts: DaemonParts;
   readonly #broker: BrokerClient | undefined;
   readonly #preflight: Preflight;
-  readonly #queue: ScanQueue<ScanJob>;
+  readonly #jobs: JobService;
   readonly #app: ReturnType<typeof createApp>;
   readonly #push: MetricsPush | undefined;
   #server: Deno.HttpServer<Deno.NetAddr> | undefined;
@@ -60,7 +60,7 @@ class RunningDaemon implements Daemon {
   constructor(parts: DaemonParts, rules: LoadedRules | undefined, push: MetricsPush | undefined) {
     this.#parts = parts;
     this.#push = push;
-    const { config, metrics } = parts;
+    const { config } = parts;
     this.#preflight = createPreflight(parts, () => this.#broker);
     this.#broker = config.role === "agent" ? undefined : createBroker(parts, {
       rules,
@@ -68,22 +68,10 @@ class RunningDaemon implements Daemon {
       preflight: (signal) => this.#checkAndPrint(signal),
       onEvent: push?.onEvent,
     });
-    const run = createScanRunner({
-      registries: parts.registries,
-      scan: parts.scan,
+    this.#jobs = createJobs(parts, {
       transport: this.#broker ?? directCallbacks(parts),
-      clock: parts.clock,
-      logger: parts.logger.child("scans"),
-      maxImageBytes: config.maxImageBytes,
-      redact: (text) => parts.redactor.text(text),
-      onScan: (outcome, milliseconds) => {
-        metrics.scans.inc({ outcome });
-        metrics.scanSeconds.observe(milliseconds / 1000);
-      },
-      onCallback: (outcome) => metrics.callbacks.inc({ outcome }),
+      own: (connection) => this.#ownCredentials(connection),
     });
-    const onDepth = (depth: number): void => metrics.scanQueueDepth.set({}, depth);
-    this.#queue = new ScanQueue({ concurrency: config.maxActiveOperations, run, onDepth });
     this.#app = this.#createApp();
   }
 
@@ -105,6 +93,7 @@ class RunningDaemon implements Daemon {
       throw error;
     }
     this.#broker?.start();
+    this.#jobs.start();
     this.#uncaught = this.#parts.onUncaught?.((error) => void this.#crash(error));
     logger.info("Outpost started", {
       version: VERSION,
@@ -143,10 +132,7 @@ class RunningDaemon implements Daemon {
     const rest = expiring(clock, LIMITS.shutdownAnswersMs);
     try {
       this.#broker?.announceStop();
-      const dropped = await this.#queue.close(scans.signal);
-      for (const { id, requestId } of dropped) {
-        logger.error("Scan request dropped: the process is stopping", { id, requestId });
-      }
+      await this.#jobs.close(scans.signal);
       await this.#broker?.close(rest.signal);
       await Promise.race([this.#server?.shutdown(), rest.expired]);
       await this.#push?.stop();
@@ -165,6 +151,13 @@ class RunningDaemon implements Daemon {
     exit?.(1);
   }
 
+  /** Credentials that a request without any of its own gets. */
+  #ownCredentials(connection: string | undefined): RegistryCredentials | undefined {
+    if (connection === undefined) return this.#parts.credentials;
+    const found = this.#broker?.connections().find(({ name }) => name === connection)?.credentials;
+    return found === undefined ? undefined : parseBrokeredCredentials(found);
+  }
+
   #createApp(): ReturnType<typeof createApp> {
     const { config, clock, logger, redactor, metrics, registries, credentials, record } = this.#parts;
     const broker = this.#broker;
@@ -176,7 +169,7 @@ class RunningDaemon implements Daemon {
       credentials,
       parseCredentials: (text, own) => ownRegistry(parseBrokeredCredentials(text), own ?? credentials),
       validate: config.role === "agent" ? undefined : createValidation(this.#parts),
-      queue: this.#queue,
+      jobs: this.#jobs,
       broker: broker === undefined ? undefined : {
         states: () => broker.states(),
         connections: config.broker.universal === undefined

@@ -6,6 +6,8 @@
 import type { WebSocketFactory } from "./broker/mod.ts";
 import type { Config } from "./config/load.ts";
 import type { Clock, Fetch, Logger, RegistryCredentials, RegistryProvider } from "./core/ports.ts";
+import type { Store } from "./core/store.ts";
+import type { AnalysisOptions } from "./core/types.ts";
 import type { ScanFunction } from "./jobs/scan_image.ts";
 import type { Redactor } from "./lib/redact.ts";
 import type { DirectExchange } from "./net/direct.ts";
@@ -18,6 +20,14 @@ export interface DaemonParts {
   readonly credentials: RegistryCredentials | undefined;
   readonly registries: RegistryProvider;
   readonly scan: ScanFunction;
+  /** Changes whenever the same image would give another result. @default never */
+  readonly resultVersion?: ((analysis: AnalysisOptions | undefined) => Promise<string>) | undefined;
+  /** What outlives the process; without it all is in memory. */
+  readonly store?: Store | undefined;
+  /** The key that credentials of requests are sealed with. @default a random one, of this process alone */
+  readonly sealKey?: (() => Promise<Uint8Array<ArrayBuffer>>) | undefined;
+  /** Lets other work have its turn. */
+  readonly pause?: (() => Promise<void>) | undefined;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly redactor: Redactor;

@@ -11,9 +11,12 @@ import { type Config, loadConfig, type RegistryConfig } from "./config/load.ts";
 import { OutpostError } from "./core/errors.ts";
 import { LIMITS } from "./core/limits.ts";
 import type { Fetch, ImageHandle, Logger, RegistryCredentials } from "./core/ports.ts";
+import type { LayerFactsStore, Store } from "./core/store.ts";
+import type { AnalysisOptions } from "./core/types.ts";
 import { VERSION } from "./core/version.ts";
 import { startDaemon } from "./daemon.ts";
 import type { ScanFunction } from "./jobs/scan_image.ts";
+import type { LayersUnderWay } from "./layers/cached_engine.ts";
 import { withDeadline } from "./lib/deadline.ts";
 import { Redactor } from "./lib/redact.ts";
 import { classifyTransportError } from "./net/classify.ts";
@@ -97,7 +100,23 @@ export async function createToolbox(
     logger: logger.child("registry"),
     options: registryOptions(config, caCerts),
   });
-  const scan = lazyScan(config.engine);
+  const { directory, cacheBytes } = config.data;
+  const openLayers = directory === undefined ? undefined : async (): Promise<LayerFactsStore> => {
+    const { openLayerFacts } = await import("./data_directory.ts");
+    return openLayerFacts(directory, { maxBytes: cacheBytes, metrics, logger: logger.child("layers") });
+  };
+  const scan = lazyScan(async () =>
+    await createScan({
+      engine: config.engine,
+      layers: await openLayers?.(),
+      onLayer: (origin) => metrics.layers.inc({ origin }),
+    })
+  );
+  const openStore = async (): Promise<Store | undefined> => {
+    if (directory === undefined || config.role === "broker") return undefined;
+    const { openState } = await import("./data_directory.ts");
+    return await openState(directory, metrics);
+  };
   const variable = (name: string): string | undefined =>
     config.variable(name) ?? (name === "CR_CREDENTIALS" ? encoded : undefined);
   return {
@@ -107,8 +126,16 @@ export async function createToolbox(
     registries,
     credentials,
     openArchive: openLocation,
-    startDaemon: () =>
-      startDaemon({
+    openStore,
+    startDaemon: async () => {
+      const store = await openStore();
+      return await startDaemon({
+        store,
+        resultVersion,
+        pause: eventLoop.turn,
+        ...(directory === undefined ? {} : {
+          sealKey: async () => await (await import("./data_directory.ts")).sealKey(directory),
+        }),
         config,
         credentials,
         registries,
@@ -143,7 +170,11 @@ export async function createToolbox(
         record: recorder(config, redactor),
         readFile: world.readTextFile,
         print: (text) => world.stdout.write(text),
-      }),
+      }).catch((error: unknown) => {
+        store?.close();
+        throw error;
+      });
+    },
     checkBrokerServer: (signal) => checkBrokerServer(config, outbound.fetch, signal),
     redact: (text) => redactor.text(text),
     close: () => {
@@ -182,34 +213,50 @@ function readCredentials(registry: RegistryConfig | undefined): RegistryCredenti
 }
 
 /** The scan pipeline, loaded by the first scan: a daemon that waits for work does not hold it in memory. */
-function lazyScan(engine: Config["engine"]): ScanFunction {
+function lazyScan(load: () => Promise<ScanFunction>): ScanFunction {
   let loading: Promise<ScanFunction> | undefined;
-  return async (options) => await (await (loading ??= createScan({ engine })))(options);
+  return async (options) => await (await (loading ??= load()))(options);
+}
+
+/** What results follow from, beside the image: this program's version, and what is looked at. */
+async function resultVersion(analysis: AnalysisOptions | undefined): Promise<string> {
+  const { wantedFiles } = await import("./analyzers/applications.ts");
+  return `${VERSION} ${wantedFiles(analysis).version}`;
 }
 
 /** Options of {@link createScan}. */
 export interface ScanEngineOptions {
   /** What decompresses gzip layers, as OUTPOST_ENGINE. @default "auto" */
   readonly engine?: Config["engine"];
+  /** Where facts of layers are kept; without it, they are not. */
+  readonly layers?: LayerFactsStore | undefined;
+  /** Told for each layer where its facts came from. */
+  readonly onLayer?: ((origin: "read" | "stored" | "shared") => void) | undefined;
 }
 
 /** Loads the scan pipeline with its layer engine; the result may be called any number of times. */
-export async function createScan({ engine: name = "auto" }: ScanEngineOptions = {}): Promise<ScanFunction> {
-  const [{ wantedFiles }, { createLayerEngine }, { loadFileInflater, loadInflater }, { scanImage }] = await Promise.all(
-    [
-      import("./analyzers/applications.ts"),
-      import("./layers/engine.ts"),
-      import("./layers/inflaters.ts"),
-      import("./jobs/scan_image.ts"),
-    ],
-  );
+export async function createScan(
+  { engine: name = "auto", layers, onLayer }: ScanEngineOptions = {},
+): Promise<ScanFunction> {
+  const [{ wantedFiles }, { createLayerEngine }, { cachedEngine }, { loadFileInflater, loadInflater }, { scanImage }] =
+    await Promise.all(
+      [
+        import("./analyzers/applications.ts"),
+        import("./layers/engine.ts"),
+        import("./layers/cached_engine.ts"),
+        import("./layers/inflaters.ts"),
+        import("./jobs/scan_image.ts"),
+      ],
+    );
   const inflater = await loadInflater(name);
   const fileInflater = await loadFileInflater(name);
+  const underWay: LayersUnderWay = new Map();
   return (options) => {
     const { patterns, extractors, version } = wantedFiles(options.analysis);
     const extraction = { extractors, inflater: fileInflater };
     const engine = createLayerEngine({ patterns, extraction, version, inflater, eventLoop });
-    return scanImage({ ...options, engine, clock: systemClock });
+    const cached = cachedEngine({ engine, store: layers, underWay, onLayer });
+    return scanImage({ ...options, engine: cached, clock: systemClock });
   };
 }
 

@@ -5,12 +5,14 @@
  */
 import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
 import { OutpostError } from "../core/errors.ts";
+import { JOB_STATES } from "../core/store.ts";
 import type { AnalysisOptions } from "../core/types.ts";
 import { Secret } from "../lib/secret.ts";
 import { FORMATS } from "../results/mod.ts";
 import { type CommandContext, EXIT } from "./context.ts";
 import { endWithError } from "./explain.ts";
 import { runDemo } from "./demo.ts";
+import { parseLimit, runJobs } from "./jobs.ts";
 import { runList } from "./list.ts";
 import { runScan } from "./scan.ts";
 import { runStart } from "./start.ts";
@@ -25,6 +27,12 @@ Exit codes:
   4  vulnerability database missing or too old
   64 wrong usage
   130 interrupted`;
+
+const JOB_ACTIONS = [
+  ["show", "one with its images and callbacks"],
+  ["retry", "send its dead callbacks again, or scan its images again"],
+  ["cancel", "end it: its remaining images are reported as cancelled"],
+] as const;
 
 /** Runs the command line; returns the exit code. Errors are printed here (explain.ts) and nowhere else. */
 export async function runCommandLine(context: CommandContext, args: readonly string[]): Promise<number> {
@@ -104,6 +112,24 @@ function describe(context: CommandContext, done: (code: number) => void): Comman
     .action(async (repository: string | undefined, options: { json: boolean }) =>
       done(await runList(context, repository, options))
     );
+
+  const jobs = program.command("jobs")
+    .description("accepted scans: list, show, retry, cancel")
+    .exitOverride();
+  jobs.command("list", { isDefault: true })
+    .description("accepted scans, newest first")
+    .addOption(new Option("--state <state>", "only these").choices(JOB_STATES))
+    .option("--limit <number>", "at most so many", "100")
+    .option("--json", "one JSON array", false)
+    .action(async ({ state, limit, json }: { state?: string; limit: string; json: boolean }) =>
+      done(await runJobs(context, { kind: "list", state, limit: parseLimit(limit) }, { json }))
+    );
+  for (const [kind, description] of JOB_ACTIONS) {
+    jobs.command(kind).argument("<id>").description(description)
+      .option("--json", "one JSON object", false)
+      .action(async (id: string, { json }: { json: boolean }) => done(await runJobs(context, { kind, id }, { json })));
+  }
+  for (const command of jobs.commands) command.exitOverride();
 
   program.command("systemcheck")
     .option("--json", "machine-readable report", false)

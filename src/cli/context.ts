@@ -5,6 +5,7 @@
  */
 import type { Config } from "../config/load.ts";
 import type { Clock, ImageHandle, Logger, RegistryCredentials, RegistryProvider } from "../core/ports.ts";
+import type { Store } from "../core/store.ts";
 import type { Platform } from "../core/types.ts";
 import type { ScanFunction } from "../jobs/scan_image.ts";
 import type { Secret } from "../lib/secret.ts";
@@ -74,6 +75,8 @@ export interface Toolbox {
   readonly credentials: RegistryCredentials | undefined;
   /** Opens an archive; disposing closes its file. */
   openArchive(location: ArchiveLocation, options: ArchiveOptions): Promise<ImageHandle & Disposable>;
+  /** Opens what the data directory has of jobs, for this process alone; undefined without OUTPOST_DATA_DIR. */
+  openStore(): Promise<Store | undefined>;
   /** Starts the daemon and resolves when it listens. */
   startDaemon(): Promise<Daemon>;
   /** Asks the broker server whether it is there, with the daemon's own TLS and proxy settings. */

@@ -43,6 +43,17 @@ export interface TlsConfig {
   readonly server: { readonly cert: string; readonly key: string } | undefined;
 }
 
+/** What outlives the process. */
+export interface DataConfig {
+  /** Undefined when nothing does. */
+  readonly directory: string | undefined;
+  /** Bytes of the facts of layers. */
+  readonly cacheBytes: number;
+  /** Milliseconds for which jobs and results are kept after their end, and bytes of results. */
+  readonly retentionMs: number;
+  readonly retentionBytes: number;
+}
+
 /** Everything that the operator decided. */
 export interface Config {
   readonly role: "all" | "agent" | "broker";
@@ -68,6 +79,7 @@ export interface Config {
   readonly maxImageBytes: number;
   readonly maxActiveOperations: number;
   readonly engine: EngineName;
+  readonly data: DataConfig;
   readonly callbackOrigins: readonly string[];
   /** Where metrics are pushed by OTLP/HTTP, with the path; undefined when they are not. */
   readonly metricsPush: { readonly url: URL; readonly intervalMs: number } | undefined;
@@ -268,6 +280,12 @@ function freeze(
     maxImageBytes: env.SNYK_MAX_IMAGE_SIZE_IN_BYTES,
     maxActiveOperations: env.MAX_ACTIVE_OPERATIONS,
     engine: env.OUTPOST_ENGINE,
+    data: {
+      directory: env.OUTPOST_DATA_DIR?.replace(/(?<=.)\/+$/, ""),
+      cacheBytes: env.OUTPOST_CACHE_MAX_BYTES,
+      retentionMs: env.OUTPOST_RETENTION_DAYS * 24 * 60 * 60_000,
+      retentionBytes: env.OUTPOST_RETENTION_BYTES,
+    },
     callbackOrigins: env.OUTPOST_CALLBACK_ORIGINS.map((origin) => new URL(origin).origin),
     metricsPush: metricsPush(env),
     recordDir: env.OUTPOST_RECORD_DIR,

@@ -36,6 +36,7 @@ describe("loadConfig()", () => {
       maxImageBytes: 2147483648,
       maxActiveOperations: 1,
       engine: "auto",
+      data: { directory: undefined, cacheBytes: 536870912, retentionMs: 604800000, retentionBytes: 268435456 },
       registry: undefined,
     });
     expect(config.brokerServerUrl.href).toBe("https://broker.snyk.io/");

@@ -22,6 +22,7 @@ export function startupNotices(config: Config): readonly Notice[] {
     ...plainThroughProxy(config),
     ...insecureDownstream(config),
     ...metrics(config),
+    ...memoryOnly(config),
   ];
 }
 
@@ -77,6 +78,14 @@ function metrics({ metricsPush }: Config): readonly Notice[] {
     message:
       "METRICS_OTEL_ENDPOINT names port 4317, on which collectors take OTLP over gRPC: it is spoken over HTTP here",
     hint: "Name the collector's port for OTLP over HTTP, by default 4318.",
+  }];
+}
+
+function memoryOnly({ role, data }: Config): readonly Notice[] {
+  if (role === "broker" || data.directory !== undefined) return [];
+  return [{
+    message: "Accepted scans are kept in memory: those that have not ended are lost when the process does",
+    hint: "Set OUTPOST_DATA_DIR to a directory that this user may write.",
   }];
 }
 

@@ -3,7 +3,10 @@ import { loadConfig } from "./load.ts";
 import { startupNotices } from "./notices.ts";
 
 async function notices(env: Record<string, string>): Promise<readonly string[]> {
-  const config = await loadConfig({ env, readFile: () => Promise.reject(new Error("no file")) });
+  const config = await loadConfig({
+    env: { OUTPOST_DATA_DIR: "/data", ...env },
+    readFile: () => Promise.reject(new Error("no file")),
+  });
   return startupNotices(config).map(({ message, hint }) => `${message}: ${hint}`);
 }
 
@@ -25,6 +28,7 @@ describe("startupNotices()", () => {
     [{ BROKER_SERVER_URL: "http://broker.lan", HTTP_PROXY: "http://proxy" }, "may not pass the proxy", "broker.lan"],
     [{ BROKER_SERVER_URL: "http://broker.lan", http_proxy: "http://proxy", NO_PROXY: "other" }, "proxy", "https://"],
     [{ INSECURE_DOWNSTREAM: "true" }, "unencrypted", "TLS"],
+    [{ OUTPOST_DATA_DIR: "" }, "kept in memory", "OUTPOST_DATA_DIR"],
     [{ METRICS_OTEL_ENDPOINT: "http://collector:4317" }, "over gRPC", "4318"],
   ])("tells of %j what it means and what to change", async (env, message, hint) => {
     const [notice, ...others] = await notices(env as Record<string, string>);

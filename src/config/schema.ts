@@ -206,6 +206,13 @@ export const ENVIRONMENT = z.object({
   /** What decompresses gzip layers; auto takes the fastest that this process can run. */
   OUTPOST_ENGINE: z.enum(ENGINES, { errorMap: () => ({ message: `must be one of ${ENGINES.join(", ")}` }) })
     .default("auto"),
+  /** Directory for accepted scans, their callbacks and results, and the facts of layers; without it all is in memory. */
+  OUTPOST_DATA_DIR: optional,
+  /** Bytes of the facts of layers there; what was used longest ago goes first. */
+  OUTPOST_CACHE_MAX_BYTES: integer(536_870_912, 0, Number.MAX_SAFE_INTEGER),
+  /** Days for which jobs and results are kept after their end, and the bytes of results. */
+  OUTPOST_RETENTION_DAYS: integer(7, 0, 3650),
+  OUTPOST_RETENTION_BYTES: integer(268_435_456, 0, Number.MAX_SAFE_INTEGER),
   /** Other origins than BROKER_CLIENT_URL's that may receive callbacks when OUTPOST_ROLE=agent. */
   OUTPOST_CALLBACK_ORIGINS: list,
   /** Directory for redacted copies of exchanges with Snyk. */

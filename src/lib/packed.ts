@@ -36,6 +36,12 @@ function head(first: number, second: number): Uint8Array {
   return bytes;
 }
 
+/** How many bytes {@link unpack} would give. */
+export function unpackedLength(packed: Uint8Array): number {
+  if (packed.length < HEAD_BYTES) return 0;
+  return new DataView(packed.buffer, packed.byteOffset, packed.byteLength).getUint32(0, true);
+}
+
 /**
  * Reads what {@link pack} made.
  *

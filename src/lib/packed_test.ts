@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { LIMITS } from "../core/limits.ts";
-import { pack, unpack } from "./packed.ts";
+import { pack, unpack, unpackedLength } from "./packed.ts";
 
 const pause = (): Promise<void> => Promise.resolve();
 
@@ -12,8 +12,10 @@ describe("pack() and unpack()", () => {
       let pauses = 0;
       const packed = await pack(bytes, () => Promise.resolve(void pauses++));
       expect(pauses).toBe(Math.max(0, Math.ceil(size / LIMITS.packedChunkBytes) - 1));
+      expect(unpackedLength(packed)).toBe(size);
       expect(await unpack(packed, size, pause)).toEqual(bytes);
     }
+    expect(unpackedLength(new Uint8Array(3))).toBe(0);
   });
 
   it("refuse what is damaged, cut off or too much", async () => {

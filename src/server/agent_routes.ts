@@ -90,7 +90,7 @@ export function agentRoutes(deps: AppDeps): Hono<AppEnv> {
 }
 
 async function accept(deps: AppDeps, c: AppContext, kind: "scan" | "discover"): Promise<Response> {
-  const { config, newId, queue, logger } = deps;
+  const { config, newId, jobs } = deps;
   const body = parseJson(await readBody(c.req.raw, LIMITS.requestBodyBytes));
   const credentials = requestCredentials(deps, c, [...headerTexts(c), ...credentialTexts(body)]);
   const request = parseScanRequest(body, credentials.base, c.env?.substitutedFields);
@@ -103,9 +103,9 @@ async function accept(deps: AppDeps, c: AppContext, kind: "scan" | "discover"): 
   const requestId = c.req.header("snyk-request-id") ?? id;
   const { targets, fields } = request;
   const connection = c.env?.connection?.name;
-  queue.add({ id, kind, targets, credentials, callbacks, fields, requestId, connection });
-  logger.info("Scan accepted", { id, requestId, images: targets.length });
-  return Response.json({ id, accepted: targets.length }, { status: 202 });
+  const job = { id, kind, targets, credentials, callbacks, fields, requestId, connection };
+  const accepted = await jobs.accept(job);
+  return Response.json({ id: accepted.id, accepted: targets.length }, { status: 202 });
 }
 
 function openRegistry(deps: AppDeps, c: AppContext): { registry: Registry; credentials: RegistryCredentials } {

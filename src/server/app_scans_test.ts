@@ -2,7 +2,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { brokered } from "../../tests/fakes/loopback.ts";
 import { OutpostError } from "../core/errors.ts";
 import { LIMITS } from "../core/limits.ts";
-import { AppHarness, post } from "./app_suite.ts";
+import { AppHarness, NO_JOBS, post } from "./app_suite.ts";
 
 describe("createApp() with credentials and scans", () => {
   let app: AppHarness;
@@ -134,13 +134,14 @@ describe("createApp() with credentials and scans", () => {
     });
 
     it("tell when the queue is full", async () => {
-      const queue = {
-        add: (): void => {
-          throw new OutpostError("BUSY", "Cannot accept the scan", { hint: "Send it again later." });
-        },
+      const jobs = {
+        ...NO_JOBS,
+        accept: () =>
+          Promise.reject(new OutpostError("BUSY", "Cannot accept the scan", { hint: "Send it again later." })),
       };
-      const response = await app.ask("/scan", { ...post({ name: "multi" }), deps: { queue } });
+      const response = await app.ask("/scan", { ...post({ name: "multi" }), deps: { jobs } });
       expect(response.status).toBe(503);
+      expect(response.headers.get("retry-after")).toMatch(/^\d+$/);
       expect(await response.json()).toEqual({
         code: "BUSY",
         message: "Cannot accept the scan",

@@ -22,7 +22,7 @@ import { alpineSample, debianSample, multiPlatformSample } from "../lib/sample_i
 import { type ClosableRegistryProvider, parseBrokeredCredentials } from "../registries/mod.ts";
 import { Metrics } from "../telemetry/metrics.ts";
 import { createApp } from "./app.ts";
-import type { AppDeps, Arrival, BrokerFace, OutgoingRequest } from "./deps.ts";
+import type { AppDeps, Arrival, BrokerFace, JobsFace, OutgoingRequest } from "./deps.ts";
 
 /** States of two sockets, one open. */
 export const SOCKETS: readonly [SocketState, SocketState] = [
@@ -130,7 +130,13 @@ export class AppHarness {
       parseCredentials: parseBrokeredCredentials,
       credentials: this.registry.credentials,
       validate: undefined,
-      queue: { add: (job) => void this.jobs.push(job) },
+      jobs: {
+        ...NO_JOBS,
+        accept: (job) => {
+          this.jobs.push(job);
+          return Promise.resolve({ id: job.id, duplicate: false });
+        },
+      },
       broker: config.role === "agent" ? undefined : this.face,
       metrics: new Metrics({ version: "0.0.1", deno: "2" }, () => 1),
       redactor,
@@ -145,6 +151,15 @@ export class AppHarness {
     };
   }
 }
+
+/** A service that takes jobs and has none. */
+export const NO_JOBS: JobsFace = {
+  accept: (job) => Promise.resolve({ id: job.id, duplicate: false }),
+  list: () => Promise.resolve([]),
+  show: (id) => Promise.reject(new OutpostError("JOB_NOT_FOUND", `There is no job ${id}`)),
+  cancel: () => Promise.resolve(),
+  retry: (id) => Promise.resolve({ id, resent: 0 }),
+};
 
 /** A POST of JSON, or of a text as it is. */
 export function post(body: unknown, headers: Record<string, string> = {}): AskOptions {

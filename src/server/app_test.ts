@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { LOGIN } from "../../tests/fakes/loopback.ts";
 import { LIMITS } from "../core/limits.ts";
-import { AppHarness, DEBIAN, MULTI, post } from "./app_suite.ts";
-import { ROUTES } from "./openapi.ts";
+import { AppHarness, DEBIAN, MULTI, NO_JOBS, post } from "./app_suite.ts";
+import { JOB_ROUTES, ROUTES } from "./openapi.ts";
 
 describe("createApp()", () => {
   let app: AppHarness;
@@ -34,7 +34,9 @@ describe("createApp()", () => {
     const described = Object.entries(paths as Record<string, object>).flatMap(([path, methods]) =>
       Object.keys(methods).map((method) => `${method} ${path}`)
     );
-    expect(described.toSorted()).toEqual(ROUTES.map(({ method, path }) => `${method} ${path}`).toSorted());
+    expect(described.toSorted()).toEqual(
+      [...ROUTES, ...JOB_ROUTES].map(({ method, path }) => `${method} ${path}`).toSorted(),
+    );
     expect(JSON.stringify(paths["/scan"].post.requestBody)).toContain("callbackUrl");
   });
 
@@ -152,12 +154,8 @@ describe("createApp()", () => {
   });
 
   it("logs a defect as an error and reveals nothing of it", async () => {
-    const queue = {
-      add: (): void => {
-        throw new TypeError("canary detail");
-      },
-    };
-    const response = await app.ask("/scan", { ...post({ name: "multi" }), deps: { queue } });
+    const jobs = { ...NO_JOBS, accept: () => Promise.reject(new TypeError("canary detail")) };
+    const response = await app.ask("/scan", { ...post({ name: "multi" }), deps: { jobs } });
     expect(response.status).toBe(500);
     expect(await response.json()).toEqual({ code: "INTERNAL", message: "An internal error occurred" });
     expect(app.logger.lines.filter(({ level }) => level === "error")).toHaveLength(1);

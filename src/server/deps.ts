@@ -6,6 +6,7 @@
 import type { Context } from "hono";
 import type { Config } from "../config/load.ts";
 import type { Clock, Logger, RegistryCredentials, RegistryProvider, SocketState } from "../core/ports.ts";
+import type { JobDetail, JobFilter, JobSummary } from "../core/store.ts";
 import type { Redactor } from "../lib/redact.ts";
 import type { ScanJob } from "../jobs/scan_job.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
@@ -49,6 +50,15 @@ export interface BrokerFace {
   ): Promise<{ status: number; headers: Readonly<Record<string, string>>; body: Uint8Array<ArrayBuffer> | string }>;
 }
 
+/** Accepted scans (jobs/job_service.ts). */
+export interface JobsFace {
+  accept(job: ScanJob): Promise<{ readonly id: string; readonly duplicate: boolean }>;
+  list(filter: JobFilter): Promise<readonly JobSummary[]>;
+  show(id: string): Promise<JobDetail>;
+  cancel(id: string): Promise<void>;
+  retry(id: string): Promise<{ readonly id: string; readonly resent: number }>;
+}
+
 /** Dependencies of every route. */
 export interface AppDeps {
   readonly config: Config;
@@ -65,7 +75,7 @@ export interface AppDeps {
   readonly credentials: RegistryCredentials | undefined;
   /** Asks BROKER_CLIENT_VALIDATION_URL; undefined when there is none. */
   readonly validate: ((signal: AbortSignal) => Promise<readonly ValidationResult[]>) | undefined;
-  readonly queue: { add(job: ScanJob): void };
+  readonly jobs: JobsFace;
   /** Absent when this process is the agent alone. */
   readonly broker: BrokerFace | undefined;
   readonly metrics: Metrics;

@@ -117,14 +117,45 @@ export const ROUTES: readonly RouteDoc[] = [
   },
 ];
 
+/** Rows of the local API, which only this machine may ask. */
+export const JOB_ROUTES: readonly RouteDoc[] = [
+  {
+    method: "get",
+    path: "/api/jobs",
+    summary: "Accepted scans, newest first",
+    query: ["state", "limit"],
+    answers: { 200: "Array of jobs" },
+  },
+  {
+    method: "get",
+    path: "/api/jobs/{id}",
+    summary: "One, with its callbacks",
+    answers: { 200: "Job", 404: "Unknown" },
+  },
+  {
+    method: "post",
+    path: "/api/jobs/{id}/cancel",
+    summary: "Ends it",
+    answers: { 202: "{id, cancelled}", 404: "Unknown", 409: "It has been scanned" },
+  },
+  {
+    method: "post",
+    path: "/api/jobs/{id}/retry",
+    summary: "Sends its dead callbacks again, or scans again",
+    answers: { 202: "{id, resent}", 404: "Unknown", 409: "It is under way" },
+  },
+];
+
 /** Builds the document. */
 export function openApiDocument(version: string): unknown {
   const paths: Record<string, Record<string, unknown>> = {};
-  for (const route of ROUTES) {
+  for (const route of [...ROUTES, ...JOB_ROUTES]) {
     (paths[route.path] ??= {})[route.method] = {
       summary: route.summary,
       parameters: [
-        ...(route.path.includes("{repository}") ? [parameter("repository", "path")] : []),
+        ...["repository", "id"].filter((name) => route.path.includes(`{${name}}`)).map((name) =>
+          parameter(name, "path")
+        ),
         ...(route.query ?? []).map((name) => parameter(name, "query")),
       ],
       ...(route.body === undefined ? {} : { requestBody: { content: { "application/json": { schema: route.body } } } }),

@@ -23,6 +23,7 @@ describe("the daemon with OUTPOST_ROLE=agent", () => {
   const received: Received[] = [];
   let answers: number[] = [];
   let closing = Promise.withResolvers<void>();
+  let next = 7;
 
   beforeAll(async () => {
     registry = startLoopbackRegistry({ "team/alpine": { "3.21": alpineSample() } });
@@ -52,10 +53,10 @@ describe("the daemon with OUTPOST_ROLE=agent", () => {
     await registry[Symbol.asyncDispose]();
   });
 
-  async function scan(body: unknown): Promise<string> {
+  async function scan(body: unknown, requestId?: string): Promise<string> {
     closing = Promise.withResolvers<void>();
     received.length = 0;
-    const headers = { "content-type": "application/json", "snyk-request-id": "request-7" };
+    const headers = { "content-type": "application/json", "snyk-request-id": requestId ?? `request-${next++}` };
     const response = await fetch(`${daemon.url}/scan`, { method: "POST", headers, body: JSON.stringify(body) });
     const answer = await response.json();
     expect(response.status, JSON.stringify(answer)).toBe(202);
@@ -85,9 +86,19 @@ describe("the daemon with OUTPOST_ROLE=agent", () => {
     expect(received.at(-1)?.body).toMatchObject({ succeeded: 0, failed: 1 });
   });
 
+  it("answers a request that was sent twice with its first job, and does nothing twice", async () => {
+    const id = await scan({ name: "team/alpine:3.21", twice: true }, "same");
+    await closing.promise;
+    expect(await scan({ name: "team/alpine:3.21", twice: true }, "same")).toBe(id);
+    const other = await scan({ name: "team/alpine:3.21", twice: false }, "same");
+    await closing.promise;
+    expect(other).not.toBe(id);
+    expect(received.map(({ body }) => body["id"])).toEqual([other, other]);
+  });
+
   it("counts scans and callbacks", async () => {
     const text = await (await fetch(`${daemon.url}/metrics`)).text();
-    expect(text).toContain('outpost_scans_total{outcome="success"} 3');
+    expect(text).toContain('outpost_scans_total{outcome="success"} 5');
     expect(text).toContain('outpost_scans_total{outcome="error"} 1');
     expect(text).toContain('outpost_callback_deliveries_total{outcome="refused"} 1');
     expect(text).toMatch(/^outpost_scan_queue_depth [01]$/m);

@@ -3,7 +3,7 @@
  * in memory.
  */
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import { FakeClock, InstantClock } from "../../tests/fakes/clock.ts";
+import { BackoffClock, FakeClock } from "../../tests/fakes/clock.ts";
 import { RecordingLogger } from "../../tests/fakes/logger.ts";
 import { LOGIN, loopbackProvider, type LoopbackServer, startLoopbackRegistry } from "../../tests/fakes/loopback.ts";
 import { ANALYZERS_VERSION, WANTED } from "../analyzers/mod.ts";
@@ -16,7 +16,10 @@ import { buildImage } from "../lib/oci_builder.ts";
 import { alpineSample, debianSample, multiPlatformSample } from "../lib/sample_images.ts";
 import type { ClosableRegistryProvider } from "../registries/mod.ts";
 import { callbackPaths } from "./callback_paths.ts";
-import { createScanRunner, type ScanJob, type ScanRunnerOptions, type ScanTarget } from "./scan_job.ts";
+import { MemoryStore } from "../store/memory_store.ts";
+import { CredentialBox } from "./credential_box.ts";
+import { isFinal, JobService, type JobServiceOptions } from "./job_service.ts";
+import type { ScanJob, ScanTarget } from "./scan_job.ts";
 
 type Reply = number | OutpostError | (() => number | Promise<number>);
 
@@ -32,9 +35,10 @@ const BROKEN_DATABASE = buildImage({
   }],
 });
 
-describe("createScanRunner()", () => {
+describe("JobService", () => {
   let registry: LoopbackServer;
   let provider: ClosableRegistryProvider;
+  let store: MemoryStore;
   let logger: RecordingLogger;
   let sent: { readonly request: CallbackRequest; readonly body: Record<string, unknown> }[];
   let outcomes: string[];
@@ -50,6 +54,7 @@ describe("createScanRunner()", () => {
   afterAll(() => registry[Symbol.asyncDispose]());
   beforeEach(() => {
     provider = loopbackProvider();
+    store = new MemoryStore();
     logger = new RecordingLogger();
     sent = [];
     outcomes = [];
@@ -57,17 +62,23 @@ describe("createScanRunner()", () => {
   });
   afterEach(() => provider.close());
 
-  /** The runner; `reply` answers each callback. */
-  function runner(
+  function service(
     reply: (index: number) => Reply = () => 200,
-    more: Partial<ScanRunnerOptions> = {},
-    clock: Clock = new InstantlyRetrying(),
-  ) {
-    return createScanRunner({
+    more: Partial<JobServiceOptions> = {},
+    clock: Clock = retrying(),
+  ): JobService {
+    return new JobService({
       registries: provider,
       scan: (options) => scanImage({ engine: ENGINE, clock, ...options }),
+      resultVersion: () => Promise.resolve("1"),
+      store,
+      box: new CredentialBox({ own: () => undefined, key: () => Promise.resolve(new Uint8Array(32)) }),
+      concurrency: 1,
       clock,
       logger,
+      pause: () => Promise.resolve(),
+      newId: () => crypto.randomUUID(),
+      retention: { ms: 1e12, bytes: 1e9 },
       maxImageBytes: 1 << 30,
       redact: (text) => text.replaceAll(LOGIN.password, "***"),
       onScan: (outcome) => outcomes.push(outcome),
@@ -82,6 +93,25 @@ describe("createScanRunner()", () => {
       },
       ...more,
     });
+  }
+
+  /** Runs one job to its end, or until the signal aborts; `reply` answers each callback. */
+  function runner(...args: Parameters<typeof service>) {
+    return async (job: ScanJob, signal: AbortSignal): Promise<void> => {
+      const jobs = service(...args);
+      jobs.start();
+      await jobs.accept(job);
+      await ended(job.id, signal);
+      await jobs.close(signal.aborted ? signal : new AbortController().signal);
+    };
+  }
+
+  async function ended(id: string, signal: AbortSignal = idle()): Promise<void> {
+    while (!signal.aborted) {
+      const known = await store.job(id);
+      if (known !== undefined && isFinal(known.state)) return;
+      await new Promise((resolve) => setTimeout(resolve, 1));
+    }
   }
 
   function job(targets: readonly Partial<ScanTarget>[], more: Partial<ScanJob> = {}): ScanJob {
@@ -129,9 +159,11 @@ describe("createScanRunner()", () => {
       { org: "image", key: 2, id: "job-1", sequence: 1, status: "success" },
       { org: "request", id: "job-1", total: 2, succeeded: 2, partial: 0, failed: 0 },
     ]);
-    for (const { request } of sent) {
-      expect(request.headers).toEqual({ "content-type": "application/json", "snyk-request-id": "request-1" });
-    }
+    expect(sent.map(({ request }) => request.headers)).toEqual([0, 1, 2].map((sequence) => ({
+      "content-type": "application/json",
+      "snyk-request-id": "request-1",
+      "idempotency-key": `job-1-${sequence}`,
+    })));
   });
 
   it("scans tag, digest, the latest tag and the platform that was asked for", async () => {
@@ -232,13 +264,14 @@ describe("createScanRunner()", () => {
       ["/api/v2/import/result", 1, "success"],
     ]);
     expect(done()).toEqual({ id: "job-1", total: 2, succeeded: 1, partial: 0, failed: 1 });
-    const refused = logger.lines.find(({ message }) => message === "Result refused");
+    const refused = logger.lines.find(({ message }) => message === "Callback refused");
     expect(refused).toMatchObject({ level: "error", fields: { id: "job-1", image: "team/alpine:latest" } });
   });
 
   it("logs, and does not reject, when the closing message is refused", async () => {
     await runner((index) => index === 1 ? 401 : 200)(job([{}]), idle());
-    expect(logger.lines.at(-1)).toMatchObject({ level: "error", message: "Scan request not finished" });
+    expect(logger.lines.at(-1)).toMatchObject({ level: "error", message: "Callback refused", fields: { sequence: 1 } });
+    expect(await store.job("job-1")).toMatchObject({ state: "partial", succeeded: 1, dead: 1 });
   });
 
   it("sends nothing for a scan that it cuts short", async () => {
@@ -252,8 +285,8 @@ describe("createScanRunner()", () => {
     expect(sent).toEqual([]);
     expect(outcomes).toEqual([]);
     expect(logger.lines.at(-1)).toMatchObject({
-      message: "Scan request not finished",
-      fields: { id: "job-1", error: { code: "CANCELLED" } },
+      message: "Scan request dropped: the process is stopping",
+      fields: { id: "job-1" },
     });
   });
 
@@ -270,16 +303,12 @@ describe("createScanRunner()", () => {
     )(job([{}, {}]), controller.signal);
     await running;
     expect(sent).toHaveLength(1);
-    expect(logger.lines.at(-1)).toMatchObject({ message: "Scan request not finished" });
+    expect(logger.lines.at(-1)).toMatchObject({ message: expect.stringContaining("Scan request dropped") });
     expect(clock.pending).toBe(0);
   });
 });
 
-/** Waits between deliveries are over at once; the time limit of a scan never runs out. */
-class InstantlyRetrying extends InstantClock {
-  readonly #limits = new FakeClock();
-
-  override sleep(ms: number, signal?: AbortSignal): Promise<void> {
-    return ms === LIMITS.scanTimeoutMs ? this.#limits.sleep(ms, signal) : super.sleep(ms, signal);
-  }
+/** Waits between attempts are over at once; time limits of scans never run out, and no heart beats. */
+function retrying(): Clock {
+  return new BackoffClock([LIMITS.scanTimeoutMs, LIMITS.jobHeartbeatMs]);
 }
