@@ -55,6 +55,8 @@ export interface BrokerServer extends AsyncDisposable {
   brokerUrl(token: string, path: string): string;
   /** Resolves when at least `sockets` sockets of the token (default 1) have identified. */
   connected(token: string, signal: AbortSignal, sockets?: number): Promise<void>;
+  /** Resolves once the server has noticed that no more than so many sockets of the token are left. */
+  left(token: string, signal: AbortSignal, sockets: number): Promise<void>;
   /** What the server printed, JSON lines. */
   log(): string;
   /** Ends the server process as a crash does; `restart()` brings it back. */
@@ -127,6 +129,7 @@ export async function startBrokerServer(options: BrokerServerOptions = {}): Prom
     brokerUrl: (token, path) => `${url}/broker/${token.toLowerCase()}${path}`,
     connected: (token, signal, sockets = 1) =>
       connected(`${url}/connection-status/${token.toLowerCase()}`, sockets, signal),
+    left: (token, signal, sockets) => left(`${url}/connection-status/${token.toLowerCase()}`, sockets, signal),
     log: () => process?.log() ?? "",
     kill: async () => await process?.kill(),
     restart: async () => {
@@ -168,13 +171,22 @@ function environment(
 }
 
 /** Asks the server how many sockets it knows for a token: it has no event for that, so this polls. */
+/** The token's sockets, of which one that has not identified itself yet has no version. */
+async function socketsOf(statusUrl: string, signal: AbortSignal): Promise<readonly { readonly version?: string }[]> {
+  signal.throwIfAborted();
+  const response = await fetch(statusUrl, { signal });
+  const { clients } = await response.json() as { readonly clients?: readonly { readonly version?: string }[] };
+  return response.ok ? clients ?? [] : [];
+}
+
 async function connected(statusUrl: string, sockets: number, signal: AbortSignal): Promise<void> {
-  for (;;) {
-    signal.throwIfAborted();
-    const response = await fetch(statusUrl, { signal });
-    const answer = await response.json() as { readonly clients?: readonly { readonly version?: string }[] };
-    // A socket that has not identified yet has no version.
-    if (response.ok && (answer.clients ?? []).filter((client) => client.version).length >= sockets) return;
+  while ((await socketsOf(statusUrl, signal)).filter(({ version }) => version).length < sockets) {
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+}
+
+async function left(statusUrl: string, sockets: number, signal: AbortSignal): Promise<void> {
+  while ((await socketsOf(statusUrl, signal)).length > sockets) {
     await new Promise((resolve) => setTimeout(resolve, 20));
   }
 }
