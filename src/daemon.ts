@@ -127,7 +127,7 @@ class RunningDaemon implements Daemon {
   }
 
   async #stopInOrder(): Promise<void> {
-    const { clock, logger } = this.#parts;
+    const { clock } = this.#parts;
     const scans = expiring(clock, LIMITS.shutdownScansMs);
     const rest = expiring(clock, LIMITS.shutdownAnswersMs);
     try {
