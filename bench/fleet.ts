@@ -11,7 +11,7 @@
 import { startCallbackReceiver } from "../tests/e2e/callbacks.ts";
 import { startDockerRegistry } from "../tests/peers/docker_registry.ts";
 import { peerPath, PEERS_DIR } from "../tests/peers/mod.ts";
-import { startFleetDaemon, watchBlobs, watchHealth } from "./fleet_daemon.ts";
+import { startFleetDaemon, storeWrites, watchBlobs, watchHealth } from "./fleet_daemon.ts";
 import { buildFleet, type Fleet, type FleetImage, REPOSITORY } from "./fleet_images.ts";
 import { Content } from "./image_content.ts";
 import {
@@ -105,6 +105,8 @@ interface FleetRun {
   /** Undefined when it keeps nothing on disk. */
   readonly dataMB: number | undefined;
   readonly health: readonly number[];
+  /** The store's writes, and those that took longer than 50 ms. */
+  readonly writes: { readonly all: number; readonly slow: number };
   /** How often each distinct layer was fetched in the first and in the second run. */
   readonly fetched: readonly number[];
   readonly fetchedAgain: readonly number[];
@@ -133,6 +135,7 @@ async function runFleet(registry: Registry, receiver: Receiver, fleet: Fleet): P
     peakRssMB: daemon.peakRssMB(),
     dataMB: daemon.dataDir === undefined ? undefined : daemon.dataMB(),
     health: [...first.health, ...again.health],
+    writes: await storeWrites(daemon.url),
     fetched: first.fetched,
     fetchedAgain: again.fetched,
   };
@@ -175,6 +178,9 @@ function judge(fleet: Fleet, run: FleetRun, pairs: readonly Pair[], accepted: nu
     atMost("distinct layers, most fetches", "times", Math.max(...run.fetched), 1),
     atMost("distinct layers the second time, most fetches", "times", Math.max(...run.fetchedAgain), 0),
     atMost("/healthcheck under the fleet, p99", "ms", p99, 100),
+    ...run.writes.all === 0
+      ? []
+      : [atMost(`writes of the store longer than 50 ms, of ${run.writes.all}`, "times", run.writes.slow, 0)],
     atLeast(`acceptance, ${run.dataMB === undefined ? "in memory" : "durable"}`, "jobs/s", accepted, 200),
   ];
 }
@@ -219,7 +225,7 @@ async function main(bases: number, applications: number, sampled: number, write:
     peer: `${plugin.name}, after skopeo copy to an oci-archive`,
     method:
       `the peer on ${pairs.length} images of the fleet, in turn with a daemon that starts empty, one core, same ` +
-      "docker-registry (it has the other core); for the fleet the peer's mean times the number of images; " +
+      "docker-registry (on any core); for the fleet the peer's mean times the number of images; " +
       `${run.dataMB === undefined ? "no data directory: layers are not kept" : "data directory empty at the start"}`,
     fleet: described,
     coldMedianSeconds: rounded(median(pairs.map(({ ours }) => ours))),

@@ -134,6 +134,14 @@ function blobRequests(registry: DockerRegistry): Map<string, string> {
   return found;
 }
 
+/** The store's writes so far, and how many of them took longer than 50 ms: they stop the event loop. */
+export async function storeWrites(url: string): Promise<{ readonly all: number; readonly slow: number }> {
+  const metrics = await (await fetch(`${url}/metrics`)).text();
+  const value = (pattern: RegExp): number => Number(pattern.exec(metrics)?.[1] ?? 0);
+  const all = value(/^outpost_store_write_duration_seconds_count (\d+)$/m);
+  return { all, slow: all - value(/^outpost_store_write_duration_seconds_bucket\{le="0\.05"\} (\d+)$/m) };
+}
+
 async function* every(ms: number, end: Promise<unknown>): AsyncGenerator<void> {
   let ended = false;
   const watch = end.then(() => void (ended = true), () => void (ended = true));
