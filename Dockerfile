@@ -1,8 +1,9 @@
 # syntax=docker/dockerfile:1
 
-# Outpost in a container: no shell, no package manager, no root, nothing written to the root file system.
+# Outpost in a container: no shell, no package manager, no root, nothing written but to its volume.
 #   docker build --build-arg VERSION=0.1.0 --build-arg REVISION="$(git rev-parse HEAD)" -t outpost .
-#   docker run --read-only --cap-drop=ALL --security-opt=no-new-privileges -e BROKER_TOKEN -e CR_TYPE … -p 7341:7341 outpost
+#   docker run --read-only --cap-drop=ALL --security-opt=no-new-privileges -v outpost:/var/lib/outpost \
+#     -e BROKER_TOKEN -e CR_TYPE … -p 7341:7341 outpost
 
 ARG DENO_VERSION=2.9.6
 
@@ -18,6 +19,7 @@ COPY tools ./tools
 RUN find src -name '*_test.ts' -delete && find src -name '*_suite.ts' -delete && deno cache --frozen mod.ts src/registries/aws_ecr.ts && deno run -A tools/build.ts dist
 # Readable by any user, writable by none.
 RUN chmod -R a-w,a+rX dist
+RUN mkdir /data
 
 FROM denoland/deno:distroless-${DENO_VERSION}
 ARG VERSION=0.1.0
@@ -29,8 +31,12 @@ LABEL org.opencontainers.image.title="Outpost" \
       org.opencontainers.image.revision="${REVISION}"
 # One arena of memory: what one thread frees another can use.
 ENV DENO_DIR=/deno-dir DENO_NO_UPDATE_CHECK=1 NO_COLOR=1 MALLOC_ARENA_MAX=1
+# Accepted scans, results and facts of layers: the one place that is written. Mount a volume that outlives the container.
+ENV OUTPOST_DATA_DIR=/var/lib/outpost
 WORKDIR /app
 COPY --from=build /app/dist /app
+COPY --from=build --chown=65532:65532 /data /var/lib/outpost
+VOLUME /var/lib/outpost
 # The number of distroless' "nonroot": Kubernetes' runAsNonRoot can only judge numbers.
 USER 65532:65532
 EXPOSE 7341

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { OutpostError } from "../core/errors.ts";
+import { ERROR_CODES, type ErrorCode, OutpostError } from "../core/errors.ts";
 import { LIMITS } from "../core/limits.ts";
 import type { Store } from "../core/store.ts";
 import { isRecord } from "../lib/bounded_json.ts";
@@ -46,10 +46,23 @@ async function askDaemon({ world }: CommandContext, { config }: Toolbox, action:
     if (response === undefined) return undefined;
     const body: unknown = await response.json().catch(() => undefined);
     if (response.ok) return body;
-    const message = isRecord(body) && typeof body["message"] === "string" ? body["message"] : "it is no Outpost";
-    const hint = isRecord(body) && typeof body["hint"] === "string" ? body["hint"] : undefined;
-    throw new OutpostError("REQUEST_INVALID", `The daemon answered ${response.status}: ${message}`, { hint });
+    throw refusal(response.status, body);
   });
+}
+
+/** The daemon's own words; whatever else listens at the port is no daemon of ours. */
+function refusal(status: number, body: unknown): OutpostError {
+  const { code, message, hint } = isRecord(body) ? body : {};
+  if (typeof code !== "string" || !Object.hasOwn(ERROR_CODES, code) || typeof message !== "string") {
+    return new OutpostError(
+      "CONFIG_INVALID",
+      `Cannot show jobs: what answered ${status} at the daemon's port is no Outpost`,
+      {
+        hint: "Set PORT and OUTPOST_HOST as the daemon has them.",
+      },
+    );
+  }
+  return new OutpostError(code as ErrorCode, message, { hint: typeof hint === "string" ? hint : undefined });
 }
 
 function path(action: JobsAction): string {

@@ -1,6 +1,6 @@
 /**
  * The facts of layers in files, one each: written and read beside the event loop, and by several processes at once, which
- * a database would do neither of (docs/adr/010). Together they stay below a bound; the longest unused go first.
+ * a database would do neither of (docs/adr/011). Together they stay below a bound; the longest unused go first.
  *
  * @module
  */

@@ -60,6 +60,21 @@ describe("bin/outpost", () => {
     expect(stderr).toContain(message);
   });
 
+  it("lets the daemon write to its data directory, and to nothing else", async () => {
+    expect(await outpost(["start"], { OUTPOST_DATA_DIR: "/a,/b" })).toMatchObject({ code: 64 });
+    const directory = await Deno.makeTempDir();
+    try {
+      await Deno.writeTextFile(`${directory}/state.db`, "This is no database. ".repeat(100));
+      const env = { OUTPOST_ROLE: "agent", OUTPOST_DATA_DIR: directory };
+      const damaged = await outpost(["start"], env);
+      expect(damaged.code).toBe(1);
+      expect(damaged.stderr).toContain("the database is damaged");
+      expect(damaged.stderr).toContain(".recover");
+    } finally {
+      await Deno.remove(directory, { recursive: true });
+    }
+  });
+
   it("hands arguments on as they are", async () => {
     const { code, stdout } = await outpost(["scan", "--help"], {});
     expect(code).toBe(0);

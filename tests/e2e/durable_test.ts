@@ -215,6 +215,86 @@ describe("a daemon with a data directory", () => {
     expect((await fetch(`${daemon.url}/livez`).then((response) => response.json())).ok).toBe(true);
   });
 
+  // deno-lint-ignore no-console -- whoever runs the tests has to see it
+  if (Deno.uid() !== 0) console.warn("Skipped: the test of a full disk mounts a small file system, which needs root");
+  it.skipIf(Deno.uid() !== 0)(
+    "P1 S4 answers 503 while the disk is full, takes scans again without a restart, and loses none",
+    async () => {
+      const data = env["OUTPOST_DATA_DIR"] ?? "";
+      await Deno.mkdir(data);
+      expect((await run("mount", ["-t", "tmpfs", "-o", "size=4m", "tmpfs", data])).code).toBe(0);
+      try {
+        const daemon = await start();
+        const note = "n".repeat(30_000);
+        const ask = (): Promise<Response> =>
+          fetch(`${daemon.url}/scan`, { method: "POST", body: JSON.stringify({ name: "team/alpine:1", note }) });
+        const ids: string[] = [];
+        let refused: Response | undefined;
+        while (refused === undefined) {
+          const response = await ask();
+          if (response.status === 202) ids.push((await response.json()).id);
+          else refused = response;
+          // What is free now is taken.
+          if (ids.length === 5) await Deno.writeFile(`${data}/ballast`, new Uint8Array(3_600_000)).catch(() => {});
+        }
+        expect(refused.status).toBe(503);
+        expect(refused.headers.get("retry-after")).not.toBeNull();
+        expect(await refused.json()).toMatchObject({
+          code: "STORE_UNAVAILABLE",
+          hint: expect.stringContaining("no restart"),
+        });
+        const metric = async (): Promise<string> => await (await fetch(`${daemon.url}/metrics`)).text();
+        expect(await metric()).toContain("outpost_store_disk_full 1");
+        expect((await fetch(`${daemon.url}/livez`).then((response) => response.json())).ok).toBe(true);
+        await Deno.remove(`${data}/ballast`);
+        const later = await ask();
+        expect(later.status).toBe(202);
+        ids.push((await later.json()).id);
+        const ended = await allEnded(daemon.url);
+        expect(ended.map(({ id }) => id).toSorted()).toEqual(ids.toSorted());
+        for (const id of ids) expectAllCallbacks(id, 1);
+        expect(await metric()).toContain("outpost_store_disk_full 0");
+        await kill(daemon, "SIGTERM");
+      } finally {
+        for (const one of running.splice(0)) await one[Symbol.asyncDispose]();
+        await run("umount", [data]);
+      }
+    },
+  );
+
+  it("shows its jobs by `outpost jobs`, also when it does not run", async () => {
+    const jobsCommand = (...args: string[]) =>
+      run(Deno.execPath(), ["run", "-q", "-P", "mod.ts", "jobs", ...args], {
+        cwd: ROOT,
+        env: { ...denoEnv(), ...env },
+      });
+    const daemon = await start();
+    client.answer = (key) => key.endsWith("-0") ? 403 : 200;
+    const id = await accept(daemon.url, "team/alpine:1") ?? "";
+    await allEnded(daemon.url);
+    const listed = await jobsCommand();
+    expect(listed.stdout).toMatch(new RegExp(`^${id} +failed +1 +0 +0 +1 +0 +1 `, "m"));
+    expect((await jobsCommand("show", id)).stdout).toContain("team/alpine:1  success  dead  Cannot deliver");
+    client.answer = () => 200;
+    expect((await jobsCommand("retry", id)).stdout).toContain("1 callbacks");
+    await allEnded(daemon.url);
+    expect(JSON.parse((await jobsCommand("list", "--state", "done", "--json")).stdout)).toMatchObject([{
+      id,
+      dead: 0,
+    }]);
+    const again = await jobsCommand("retry", id, "--json");
+    const fresh: string = JSON.parse(again.stdout).id;
+    expect(fresh).not.toBe(id);
+    await allEnded(daemon.url);
+    const late = await jobsCommand("cancel", fresh);
+    expect([late.code, late.stderr]).toEqual([1, expect.stringContaining("Cannot cancel")]);
+    await kill(daemon, "SIGTERM");
+    const offline = await jobsCommand("show", fresh);
+    expect(offline.stdout).toContain(`${fresh}  done`);
+    const unknown = await jobsCommand("show", "none");
+    expect([unknown.code, unknown.stderr]).toEqual([1, expect.stringContaining("There is no job none")]);
+  });
+
   it.each([0, 1, 50])(
     "P7 S8 ends within 25 s of SIGTERM with %i jobs, and the next start goes on with all of them",
     async (count) => {
