@@ -306,6 +306,140 @@ describe("JobService", () => {
     expect(logger.lines.at(-1)).toMatchObject({ message: expect.stringContaining("Scan request dropped") });
     expect(clock.pending).toBe(0);
   });
+
+  it("scans the same image once, at once or later: then the manifest is all that it asks for", async () => {
+    const jobs = service(undefined, { concurrency: 2 });
+    jobs.start();
+    await Promise.all(["a", "b"].map((id) => jobs.accept(job([{}], { id, requestId: id }))));
+    for (const id of ["a", "b"]) await ended(id);
+    const before = registry.requests.length;
+    await jobs.accept(job([{ fields: { key: "later" } }], { id: "c", requestId: "c" }));
+    await ended("c");
+    const later = registry.requests.slice(before).filter((line) => !line.includes("token"));
+    expect(later).toEqual(["GET /v2/team/alpine/manifests/latest"]);
+    await jobs.close(idle());
+    const results = sent.filter(({ body }) => "sequence" in body).map(({ body }) => body["scanResults"]);
+    expect(results).toHaveLength(3);
+    expect(results[1]).toEqual(results[0]);
+    expect(results[2]).toEqual(results[0]);
+    expect(sent.find(({ body }) => body["id"] === "c")?.body).toMatchObject({ key: "later", status: "success" });
+  });
+
+  it("begins an image three times when its failure may pass, then tells", async () => {
+    const reasons: string[] = [];
+    const scan = (): Promise<never> => {
+      reasons.push("asked");
+      return Promise.reject(new OutpostError("TIMEOUT", "The scan took too long"));
+    };
+    await runner(undefined, { scan })(job([{}]), idle());
+    expect(reasons).toHaveLength(LIMITS.scanAttempts);
+    expect(sent[0]?.body).toMatchObject({ status: "error", error: { code: "TIMEOUT" } });
+    expect(logger.lines.filter(({ message }) => message === "Scan failed, trying again later")).toHaveLength(2);
+  });
+
+  it("waits longer and longer between them, and lets others go first", async () => {
+    const clock = new FakeClock();
+    const begun: string[] = [];
+    const scan: JobServiceOptions["scan"] = ({ imageName }) => {
+      begun.push(imageName);
+      return Promise.reject(
+        new OutpostError(imageName.includes("debian") ? "RATE_LIMITED" : "LAYER_CORRUPT", "It failed"),
+      );
+    };
+    const jobs = service(undefined, { scan, clock }, clock);
+    jobs.start();
+    await jobs.accept(job([{ repository: "team/debian", tag: "12" }], { id: "a", requestId: "a" }));
+    await jobs.accept(job([{}], { id: "b", requestId: "b" }));
+    const until = async (count: number): Promise<void> => {
+      while (begun.length < count) await new Promise((resolve) => setTimeout(resolve, 1));
+    };
+    await until(2);
+    expect(begun).toEqual(["team/debian:12", "team/alpine:latest"]);
+    await clock.advance(0);
+    expect(await store.job("a")).toMatchObject({ state: "queued", attempts: 1, error: { code: "RATE_LIMITED" } });
+    await clock.advance(LIMITS.scanRetryMinMs);
+    await until(3);
+    await clock.advance(LIMITS.scanRetryMinMs * 2);
+    await until(4);
+    expect(begun.slice(2)).toEqual(["team/debian:12", "team/debian:12"]);
+    await ended("a");
+    await jobs.close(idle());
+  });
+
+  it("gives an image up that ended the process each time", async () => {
+    const scan = (): never => expect.unreachable();
+    for (let n = 0; n <= LIMITS.scanAttempts; n++) {
+      if (n === 0) {
+        const request = JSON.stringify({ targets: job([{}]).targets, callbacks: job([]).callbacks, fields: {} });
+        const kept = { id: "job-1", requestId: "r", kind: "scan", total: 1, closing: true, request } as const;
+        await store.accept({ ...kept, credentials: new Uint8Array(1), acceptedAt: 0, maxQueued: 9 });
+      } else await store.claim({ owner: `process ${n}`, now: n, until: n });
+    }
+    const jobs = service(undefined, { scan });
+    jobs.start();
+    await ended("job-1");
+    await jobs.close(idle());
+    expect(sent[0]?.body).toMatchObject({
+      status: "error",
+      error: { code: "INTERNAL", message: expect.stringContaining("ended during each") },
+    });
+  });
+
+  it("cancels a job that waits and one that runs: what is left of it is reported as cancelled", async () => {
+    const gate = Promise.withResolvers<void>();
+    registry.intercept = (request) => {
+      if (!request.url.includes("/manifests/")) return undefined;
+      gate.resolve();
+      return new Promise((resolve) => request.signal.addEventListener("abort", () => resolve(new Response())));
+    };
+    const jobs = service();
+    jobs.start();
+    await jobs.accept(job([{}, {}], { id: "runs", requestId: "runs" }));
+    await jobs.accept(job([{}], { id: "waits", requestId: "waits" }));
+    await gate.promise;
+    await jobs.cancel("waits");
+    await jobs.cancel("runs");
+    for (const id of ["runs", "waits"]) {
+      await ended(id);
+      expect(await jobs.show(id)).toMatchObject({ state: "failed", dead: 0, pending: 0 });
+    }
+    const errors = sent.filter(({ body }) => body["status"] === "error").map(({ body }) => body["error"]);
+    expect(errors).toMatchObject(Array.from({ length: 3 }, () => ({ code: "CANCELLED" })));
+    await expect(jobs.cancel("runs")).rejects.toMatchObject({ code: "JOB_STATE" });
+    await expect(jobs.cancel("none")).rejects.toMatchObject({ code: "JOB_NOT_FOUND" });
+    await jobs.close(idle());
+    await expect(jobs.accept(job([{}]))).rejects.toMatchObject({ code: "BUSY" });
+  });
+
+  it("refuses beyond its bound", async () => {
+    const jobs = service();
+    for (let n = 0; n < LIMITS.queuedScans; n++) await jobs.accept(job([{}], { id: `${n}`, requestId: `${n}` }));
+    await expect(jobs.accept(job([{}], { id: "more", requestId: "more" }))).rejects.toMatchObject({
+      code: "BUSY",
+      status: 503,
+    });
+  });
+
+  it("goes on with the store of a process that ended, when its lease is over", async () => {
+    const first = service();
+    await first.accept(job([{}, {}]));
+    await store.claim({ owner: "a process that ended", now: 0, until: 1 });
+    await store.complete("job-1", {
+      sequence: 0,
+      outcome: "error",
+      error: '{"status":"error","scanResults":[]}',
+      now: 1,
+    });
+    const second = service();
+    second.start();
+    await ended("job-1");
+    await second.close(idle());
+    expect(seen()).toEqual([
+      ["/api/v2/import/result", 0, "error"],
+      ["/api/v2/import/result", 1, "success"],
+      ["/api/v2/import/done", undefined, undefined],
+    ]);
+  });
 });
 
 /** Waits between attempts are over at once; time limits of scans never run out, and no heart beats. */

@@ -291,6 +291,11 @@ describe("a daemon with a data directory", () => {
     await kill(daemon, "SIGTERM");
     const offline = await jobsCommand("show", fresh);
     expect(offline.stdout).toContain(`${fresh}  done`);
+    // P5: what is on disk holds no credential.
+    for await (const { name, isFile } of Deno.readDir(env["OUTPOST_DATA_DIR"] ?? "")) {
+      const text = isFile ? new TextDecoder().decode(await Deno.readFile(`${env["OUTPOST_DATA_DIR"]}/${name}`)) : "";
+      expect([name, text.includes(LOGIN.password)]).toEqual([name, false]);
+    }
     const unknown = await jobsCommand("show", "none");
     expect([unknown.code, unknown.stderr]).toEqual([1, expect.stringContaining("There is no job none")]);
   });
