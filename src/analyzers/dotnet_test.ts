@@ -58,6 +58,10 @@ describe("DOTNET reads", () => {
       ["App@0.0.0", "root-node > A@1/x"],
     ],
     ["a project that needs nothing of the list", depsJson({ "App/1.0.0": needs() }), ["App@1.0.0"]],
+    ["a byte-order mark", `\ufeff${depsJson({ "App/1.0.0": needs("A"), "A/1.5": {} })}`, [
+      "App@1.0.0",
+      "root-node > A@1.5",
+    ]],
     ["nothing without a project", depsJson({ "A/1.0": needs("A") }, []), undefined],
     ["nothing without dependencies of the project", depsJson({ "App/1.0.0": {} }), undefined],
     ["nothing for another runtime", depsJson({ "App/1.0.0": needs() }, undefined, "other"), undefined],

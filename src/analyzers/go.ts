@@ -12,7 +12,7 @@ import { type BrokenGo, GoExecutableReader, type GoFacts } from "./go_executable
 
 const NAME = "go";
 /** Changes when the same executable would give other facts. */
-const FACTS_VERSION = "1";
+const FACTS_VERSION = "2";
 /** Directories in which no program is expected; what begins with one of these texts counts too. */
 const ELSEWHERE = [
   "/boot",

@@ -40,6 +40,7 @@ export interface JarLimits {
   readonly pomPropertiesBytes: number;
 }
 
+const SHA1_OF_NOTHING = "da39a3ee5e6b4b0d3255bfef95601890afd80709";
 /** Problems that are told of one archive; the rest is counted. */
 const MAX_PROBLEMS = 10;
 
@@ -185,7 +186,9 @@ class Archive implements ZipSink {
 
   finish(): JarFacts {
     const { problem, shift } = this.zip.finish();
-    if (problem !== undefined) this.#report(problem);
+    const sha1 = this.hash.digest("hex");
+    // Where there are no bytes nothing is hidden.
+    if (problem !== undefined && sha1 !== SHA1_OF_NOTHING) this.#report(problem);
     const poms: Coordinates[] = [];
     const jars: NestedJar[] = [];
     // Without its end an archive has no directory that counts.
@@ -201,7 +204,7 @@ class Archive implements ZipSink {
       this.#problems.push({ code: "ANALYSIS_FAILED", message: `${this.#moreProblems} more problems were found` });
     }
     return {
-      sha1: this.hash.digest("hex"),
+      sha1,
       ...(poms.length > 0 && { poms }),
       ...(jars.length > 0 && { jars }),
       ...(this.#problems.length > 0 && { problems: this.#problems }),

@@ -35,7 +35,7 @@ export interface JarFingerprints {
 
 const NAME = "jar";
 /** Changes when the same jar would give other facts. */
-const FACTS_VERSION = 1;
+const FACTS_VERSION = 2;
 /** Levels of jars inside jars that the plugin reads when nobody says anything. */
 const DEFAULT_DEPTH = 1;
 /** Jars whose pom.properties is wrong: Snyk identifies them by digest. */
@@ -54,6 +54,7 @@ function jarExtractor({ includeSystemJars, nestedJarsDepth = DEFAULT_DEPTH }: An
       notWithin: includeSystemJars === true ? ["gradle/cache"] : ["/usr/lib", "gradle/cache"],
       maxBytes: LIMITS.layerTarBytes,
     },
+    emptyFiles: true,
     open: (_file, context) => new JarReader(depth, context),
   };
 }

@@ -128,6 +128,17 @@ describe("JAVA", () => {
     ]);
   });
 
+  it("identifies by sha1 what has no bytes, where nothing is hidden", async () => {
+    const { results, problems } = await analyze({ "a.jar": "", "b.jar": jar({ name: "lib/in.jar", body: "" }) });
+    const empty = sha1(new Uint8Array(0));
+    expect(results[0]?.fingerprints).toMatchObject([
+      { location: "/a.jar", digest: empty },
+      { location: "/b.jar" },
+      { location: "/b.jar/lib/in.jar", digest: empty },
+    ]);
+    expect(problems).toEqual([]);
+  });
+
   it("names an entry that the directory lists and that is not there", async () => {
     const bytes = jar({ name: "a.class", listedName: "lib/in.jar" }, { name: "b.class", listedName: "pom.properties" });
     const { results, problems } = await analyze({ "x.jar": bytes });
