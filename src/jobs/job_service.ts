@@ -232,7 +232,7 @@ export class JobService {
     const times = [
       await store.nextDue(now) ?? Infinity,
       this.#running.size > 0 ? now + LIMITS.jobHeartbeatMs : Infinity,
-      queued + scanning > 0 ? this.#purgeAt : Infinity,
+      store.durable || queued + scanning > 0 ? this.#purgeAt : Infinity,
     ];
     const until = Math.min(...times);
     return Number.isFinite(until) ? until : undefined;
