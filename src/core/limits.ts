@@ -302,7 +302,7 @@ export const LIMITS = {
   /** Times that one image is begun: a registry's bad minute passes, an image that ends the process does not. */
   scanAttempts: 3,
   /** Waits between them, with the registry client's own retries inside each. */
-  scanRetryMinMs: 15_000,
+  scanRetryMinMs: 5_000,
   scanRetryMaxMs: 10 * 60_000,
   /** After so long without a sign of life a scan counts as abandoned. */
   jobLeaseMs: 60_000,
@@ -323,8 +323,8 @@ export const LIMITS = {
   retentionEveryMs: 60 * 60_000,
   /** Jobs of one answer of `/api/jobs`. */
   listedJobs: 1_000,
-  /** Facts of one layer that are stored, unpacked: twice as much is in memory for a moment. Real ones have up to 20 MiB. */
-  storedFactsBytes: 48 * MiB,
+  /** Facts of one layer that are stored, unpacked: reading them takes twice as much for a moment. Real ones have up to 20 MiB. */
+  storedFactsBytes: 32 * MiB,
   /** Bytes that are packed or unpacked in one go: some milliseconds. */
   packedChunkBytes: 256 * KiB,
 

@@ -295,9 +295,12 @@ export class JobService {
   async #scanAll(job: LeasedJob, signal: AbortSignal): Promise<void> {
     const { store, clock } = this.#options;
     const request = decodeRequest(job.request);
+    let attempts = job.attempts;
     for (let sequence = job.position; sequence < job.total; sequence++) {
-      const attempts = sequence === job.position ? job.attempts : 1;
-      const end = await this.#end(job, request, sequence, attempts, signal);
+      const { exhausted, ...end } = await this.#end(job, request, sequence, attempts, signal);
+      // What was waited for in vain is not waited for again with each of a thousand images, until one of them succeeds.
+      if (exhausted === true) attempts = LIMITS.scanAttempts;
+      else if (end.outcome !== "error") attempts = 1;
       const complete = (): Promise<boolean> => store.complete(job.id, { sequence, ...end, now: clock.now() });
       if (!await persist(complete, clock, this.#stop.signal)) return;
       this.#outbox.wake();
@@ -315,7 +318,7 @@ export class JobService {
     sequence: number,
     attempts: number,
     signal: AbortSignal,
-  ): Promise<TargetEnd> {
+  ): Promise<TargetEnd & { readonly exhausted?: boolean }> {
     const { clock, logger, onScan, redact, box } = this.#options;
     const target = request.targets[sequence];
     const { id, requestId } = job;
@@ -340,7 +343,8 @@ export class JobService {
       }
       onScan?.("error", clock.now() - startedAt);
       logger.error("Scan failed", log);
-      return { outcome: "error", error: errorText(known, redact) };
+      const exhausted = known.retryable && attempts >= LIMITS.scanAttempts;
+      return { outcome: "error", error: errorText(known, redact), exhausted };
     }
   }
 }

@@ -331,8 +331,9 @@ describe("JobService", () => {
       reasons.push("asked");
       return Promise.reject(new OutpostError("TIMEOUT", "The scan took too long"));
     };
-    await runner(undefined, { scan })(job([{}]), idle());
-    expect(reasons).toHaveLength(LIMITS.scanAttempts);
+    await runner(undefined, { scan })(job([{}, { tag: "3.21" }]), idle());
+    // The second image is not waited for again.
+    expect(reasons).toHaveLength(LIMITS.scanAttempts + 1);
     expect(sent[0]?.body).toMatchObject({ status: "error", error: { code: "TIMEOUT" } });
     expect(logger.lines.filter(({ message }) => message === "Scan failed, trying again later")).toHaveLength(2);
   });

@@ -4,7 +4,6 @@
  * @module
  */
 import type { LayerEntry, LayerFacts } from "../core/types.ts";
-import { concatBytes } from "./bytes.ts";
 
 /** Changes with the form. */
 const FORM = 1;
@@ -20,8 +19,11 @@ interface Head extends Omit<LayerFacts, "entries" | "replacedPaths" | "directori
   readonly directories: number;
 }
 
-/** Encodes facts under a key, which {@link decodeFacts} asks for again. */
-export function encodeFacts(key: string, facts: LayerFacts): Uint8Array<ArrayBuffer> {
+/**
+ * Encodes facts under a key, which {@link decodeFacts} asks for again. The bytes are those of all arrays one after another:
+ * joined, they would be twice in memory.
+ */
+export function encodeFacts(key: string, facts: LayerFacts): readonly Uint8Array[] {
   const { entries, replacedPaths, directories, ...rest } = facts;
   const contents: Uint8Array[] = [];
   const stored = entries.map((entry): StoredEntry => {
@@ -41,7 +43,7 @@ export function encodeFacts(key: string, facts: LayerFacts): Uint8Array<ArrayBuf
   const text = new TextEncoder().encode(JSON.stringify(head));
   const length = new Uint8Array(4);
   new DataView(length.buffer).setUint32(0, text.length, true);
-  return concatBytes([length, text, bytesOf(replacedPaths), bytesOf(directories), ...contents]);
+  return [length, text, bytesOf(replacedPaths), bytesOf(directories), ...contents];
 }
 
 /**

@@ -16,16 +16,37 @@ const HEAD_BYTES = 8;
 /** Lengths of a frame and of its content, before the frame: zstd's own decoder takes a frame that is cut off for whole. */
 const FRAME_HEAD_BYTES = 8;
 
-/** Packs bytes. Each frame carries a checksum of its content. */
-export async function pack(bytes: Uint8Array, pause: Pause): Promise<Uint8Array<ArrayBuffer>> {
-  const parts: Uint8Array[] = [head(bytes.length, 0)];
-  for (let offset = 0; offset < bytes.length; offset += LIMITS.packedChunkBytes) {
-    if (offset > 0) await pause();
-    const chunk = bytes.subarray(offset, offset + LIMITS.packedChunkBytes);
+/** Packs bytes, or the bytes of several arrays one after another. Each frame carries a checksum of its content. */
+export async function pack(
+  input: Uint8Array | readonly Uint8Array[],
+  pause: Pause,
+): Promise<Uint8Array<ArrayBuffer>> {
+  const arrays = input instanceof Uint8Array ? [input] : input;
+  const parts: Uint8Array[] = [head(arrays.reduce((sum, { length }) => sum + length, 0), 0)];
+  for (const chunk of chunks(arrays)) {
+    if (parts.length > 1) await pause();
     const frame = zstdCompressSync(chunk, { params: { [constants.ZSTD_c_checksumFlag]: 1 } });
     parts.push(head(frame.length, chunk.length), frame);
   }
   return concatBytes(parts);
+}
+
+/** The bytes of all arrays in pieces of LIMITS.packedChunkBytes; each is valid until the next. */
+function* chunks(arrays: readonly Uint8Array[]): Generator<Uint8Array> {
+  const buffer = new Uint8Array(LIMITS.packedChunkBytes);
+  let filled = 0;
+  for (const array of arrays) {
+    for (let at = 0; at < array.length;) {
+      const piece = array.subarray(at, at + buffer.length - filled);
+      buffer.set(piece, filled);
+      filled += piece.length;
+      at += piece.length;
+      if (filled < buffer.length) continue;
+      yield buffer;
+      filled = 0;
+    }
+  }
+  if (filled > 0) yield buffer.subarray(0, filled);
 }
 
 function head(first: number, second: number): Uint8Array {

@@ -18,6 +18,15 @@ describe("pack() and unpack()", () => {
     expect(unpackedLength(new Uint8Array(3))).toBe(0);
   });
 
+  it("take several arrays as one", async () => {
+    const arrays = [3, 0, LIMITS.packedChunkBytes - 3, 5, 2 * LIMITS.packedChunkBytes].map((length, n) =>
+      new Uint8Array(length).fill(n + 1)
+    );
+    const whole = new Uint8Array(await new Blob(arrays).arrayBuffer());
+    expect(await pack(arrays, pause)).toEqual(await pack(whole, pause));
+    expect(await unpack(await pack(arrays, pause), whole.length, pause)).toEqual(whole);
+  });
+
   it("refuse what is damaged, cut off or too much", async () => {
     const bytes = new TextEncoder().encode("all work and no play ".repeat(30_000));
     const packed = await pack(bytes, pause);

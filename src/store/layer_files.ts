@@ -58,7 +58,7 @@ export class LayerFiles implements LayerFactsStore {
     const { files, maxBytes, pause, logger, onBytes } = this.#options;
     try {
       const encoded = encodeFacts(key, facts);
-      if (encoded.length > LIMITS.storedFactsBytes) return;
+      if (encoded.reduce((sum, { length }) => sum + length, 0) > LIMITS.storedFactsBytes) return;
       const packed = await pack(encoded, pause);
       if (packed.length > maxBytes) return;
       this.#bytes ??= await this.#count();
