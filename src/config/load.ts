@@ -78,6 +78,8 @@ export interface Config {
   readonly tls: TlsConfig;
   readonly maxImageBytes: number;
   readonly maxActiveOperations: number;
+  /** Times that one image is begun when it fails for a reason that may pass. */
+  readonly scanAttempts: number;
   readonly engine: EngineName;
   readonly data: DataConfig;
   readonly callbackOrigins: readonly string[];
@@ -279,6 +281,7 @@ function freeze(
     },
     maxImageBytes: env.SNYK_MAX_IMAGE_SIZE_IN_BYTES,
     maxActiveOperations: env.MAX_ACTIVE_OPERATIONS,
+    scanAttempts: env.OUTPOST_SCAN_ATTEMPTS,
     engine: env.OUTPOST_ENGINE,
     data: {
       directory: env.OUTPOST_DATA_DIR?.replace(/(?<=.)\/+$/, ""),

@@ -203,6 +203,8 @@ export const ENVIRONMENT = z.object({
 
   SNYK_MAX_IMAGE_SIZE_IN_BYTES: integer(2_147_483_648, 1, Number.MAX_SAFE_INTEGER),
   MAX_ACTIVE_OPERATIONS: integer(1, 1, 16),
+  /** Times that one image is begun when it fails for a reason that may pass. */
+  OUTPOST_SCAN_ATTEMPTS: integer(LIMITS.scanAttempts, 1, 10),
   /** What decompresses gzip layers; auto takes the fastest that this process can run. */
   OUTPOST_ENGINE: z.enum(ENGINES, { errorMap: () => ({ message: `must be one of ${ENGINES.join(", ")}` }) })
     .default("auto"),

@@ -22,6 +22,8 @@ export interface JobServiceOptions extends TargetScannerOptions {
   readonly box: CredentialBox;
   /** Requests that are scanned at once; MAX_ACTIVE_OPERATIONS. */
   readonly concurrency: number;
+  /** Times that one image is begun; OUTPOST_SCAN_ATTEMPTS. @default LIMITS.scanAttempts */
+  readonly attempts?: number | undefined;
   /** Masks secrets in an error's text: a registry's own words may repeat what it was sent. */
   readonly redact: (text: string) => string;
   /** What has ended is kept for so long, and so many bytes of results. */
@@ -45,6 +47,7 @@ export class JobService {
   readonly #outbox: Outbox;
   readonly #alarm: Alarm;
   readonly #owner: string;
+  readonly #attempts: number;
   readonly #running = new Map<string, { readonly done: Promise<void>; readonly cancel: AbortController }>();
   readonly #stop = new AbortController();
   #closed = false;
@@ -54,6 +57,7 @@ export class JobService {
 
   constructor(options: JobServiceOptions) {
     this.#options = options;
+    this.#attempts = options.attempts ?? LIMITS.scanAttempts;
     this.#scanner = new TargetScanner(options);
     this.#alarm = new Alarm(options.clock);
     this.#owner = options.newId();
@@ -299,7 +303,7 @@ export class JobService {
     for (let sequence = job.position; sequence < job.total; sequence++) {
       const { exhausted, ...end } = await this.#end(job, request, sequence, attempts, signal);
       // What was waited for in vain is not waited for again with each of a thousand images, until one of them succeeds.
-      if (exhausted === true) attempts = LIMITS.scanAttempts;
+      if (exhausted === true) attempts = this.#attempts;
       else if (end.outcome !== "error") attempts = 1;
       const complete = (): Promise<boolean> => store.complete(job.id, { sequence, ...end, now: clock.now() });
       if (!await persist(complete, clock, this.#stop.signal)) return;
@@ -326,7 +330,7 @@ export class JobService {
     try {
       if (target === undefined) throw new OutpostError("INTERNAL", "Cannot scan: the request has no such image");
       if (job.cancelled) throw cancelledByOperator();
-      if (attempts > LIMITS.scanAttempts) throw abandoned(targetName(target));
+      if (attempts > this.#attempts) throw abandoned(targetName(target), this.#attempts);
       signal.throwIfAborted();
       const credentials = await box.open(job.credentials, request.connection);
       return await this.#scanner.scan({ id, requestId, request, sequence, target, credentials }, signal);
@@ -335,7 +339,7 @@ export class JobService {
       this.#stop.signal.throwIfAborted();
       const known = signal.aborted ? cancelledByOperator() : toOutpostError(error);
       const log = { id, requestId, image: target && targetName(target), attempts, error: known };
-      if (known.retryable && !signal.aborted && !job.cancelled && attempts < LIMITS.scanAttempts) {
+      if (known.retryable && !signal.aborted && !job.cancelled && attempts < this.#attempts) {
         const { scanRetryMinMs: min, scanRetryMaxMs: max } = LIMITS;
         const wait = clock.now() + backoff(attempts, { min, max, random: clock.random() });
         logger.warn("Scan failed, trying again later", log);
@@ -343,7 +347,7 @@ export class JobService {
       }
       onScan?.("error", clock.now() - startedAt);
       logger.error("Scan failed", log);
-      const exhausted = known.retryable && attempts >= LIMITS.scanAttempts;
+      const exhausted = known.retryable && attempts >= this.#attempts;
       return { outcome: "error", error: errorText(known, redact), exhausted };
     }
   }
@@ -353,10 +357,10 @@ function cancelledByOperator(): OutpostError {
   return new OutpostError("CANCELLED", "The scan was cancelled by the operator");
 }
 
-function abandoned(image: string): OutpostError {
+function abandoned(image: string, attempts: number): OutpostError {
   return new OutpostError(
     "INTERNAL",
-    `Cannot scan ${image}: the process ended during each of ${LIMITS.scanAttempts} attempts`,
+    `Cannot scan ${image}: the process ended during each of ${attempts} attempts`,
     {
       hint: "Give the process more memory, or look into its log for how it ended.",
     },

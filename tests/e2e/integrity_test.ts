@@ -123,6 +123,7 @@ describe.skipIf(Deno.build.os !== "linux" || !peersAvailable("docker-registry"))
       CR_BASE: proxy.url,
       OUTPOST_ROLE: "agent",
       BROKER_CLIENT_URL: receiver.url,
+      OUTPOST_SCAN_ATTEMPTS: "1",
     });
   });
 
