@@ -80,6 +80,22 @@ const CASES: readonly (readonly [name: string, files: TestFiles, packages: strin
       /not supported/,
     ],
     ["a broken package.json", { "app/package.json": "{", "app/yarn.lock": "# x\n" }, undefined, /not JSON/],
+    [
+      "a package of yarn.lock without a version",
+      {
+        "app/package.json": manifest({ a: "^1" }),
+        "app/yarn.lock": 'a@^1:\n  dependencies:\n    b "1"\n\nb@1:\n  version "1.0.0"\n',
+      },
+      ["a@", "app@1.0.0", "b@1.0.0"],
+    ],
+    [
+      "a package of Yarn 2 without a version",
+      {
+        "app/package.json": manifest({ a: "^1" }),
+        "app/yarn.lock": '__metadata:\n  version: 6\n"a@npm:^1":\n  resolution: x\n',
+      },
+      ["a@", "app@1.0.0"],
+    ],
     ["a yarn.lock that ends in a comment", { "app/package.json": manifest({}), "app/yarn.lock": "# x" }, ["app@1.0.0"]],
     [
       "names that all objects have",

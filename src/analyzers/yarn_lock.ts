@@ -29,7 +29,8 @@ import { readYarnLock, type YarnBlock } from "./yarn_lock_reader.ts";
 export interface PrunedNode {
   readonly id: string;
   readonly name: string;
-  readonly version: string;
+  /** Undefined when the file does not say it. */
+  readonly version: string | undefined;
   readonly dependencies: WantedPackages;
   readonly alias?: Alias | undefined;
 }
@@ -66,7 +67,7 @@ function readClassic({ manifest, lock, budget }: LockPair): AppGraphJson {
     return {
       id: `${name}@${entry.version}`,
       name: alias?.target ?? name,
-      version: entry.version ?? "undefined",
+      version: entry.version,
       dependencies: new Map([...entry.dependencies, ...entry.optionalDependencies]),
       alias,
     };
@@ -147,7 +148,7 @@ async function readBerry({ manifest, lock, budget }: LockPair): Promise<AppGraph
     const entry = entries.get(`${name}@${range}`);
     // The graph shows an alias by its own name, whatever it stands for.
     if (entry === undefined) return missing(`${name}@${range}`, name, range, alias);
-    const { version = "undefined", dependencies, optionalDependencies: optional } = entry;
+    const { version, dependencies, optionalDependencies: optional } = entry;
     const first = resolved === "" ? dependencies : optional;
     const second = resolved === "" ? optional : dependencies;
     return { id: `${name}@${version}`, name, version, dependencies: new Map([...first, ...second]), alias };
@@ -222,8 +223,8 @@ class Resolutions {
   }
 }
 
-function covers(range: string, version: string): boolean {
-  return range === version || isInRange(version, range);
+function covers(range: string, version: string | undefined): boolean {
+  return version !== undefined && (range === version || isInRange(version, range));
 }
 
 function withoutProtocol(range: string): string {
