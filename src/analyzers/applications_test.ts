@@ -122,7 +122,7 @@ describe("what application analyzers share", () => {
     async (_name, analyzer) => {
       const nothing = { results: [], imageFacts: [], problems: [] };
       expect(await findApplications(analyzer, {})).toEqual(nothing);
-      expect(await findApplications(analyzer, { "a/b.txt": "text", "empty.jar": "" })).toEqual(nothing);
+      expect(await findApplications(analyzer, { "a/b.txt": "text", "package.json": "" })).toEqual(nothing);
     },
   );
 });
