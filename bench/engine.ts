@@ -243,7 +243,7 @@ async function main(): Promise<number> {
   const rows: Record<string, unknown>[] = [];
   const print = (line: string): number => Deno.stdout.writeSync(new TextEncoder().encode(`${line}\n`));
   for (const row of ROWS) {
-    const result = await measure(row, await load(row.data, folder), row.peer === ZLIB ? runs : Math.min(runs, 3));
+    const result = await measure(row, await load(row.data, folder), row.peer === ZLIB ? runs : Math.min(runs, 5));
     rows.push(result);
     print(
       `${row.name.padEnd(28)} ${String(result.ratio).padStart(6)} x  (at least ${row.target})  ` +
@@ -262,7 +262,7 @@ async function write(rows: readonly Record<string, unknown>[], runs: number): Pr
     command: "deno run -A bench/engine.ts --write",
     date: new Date().toISOString().slice(0, 10),
     machine: `${await cpuModel()}, one core, Deno ${Deno.version.deno}`,
-    method: `two engines in turn in one process, ratio of the medians of ${runs} runs (of 3 against fflate)`,
+    method: `two engines in turn in one process, ratio of the medians of ${runs} runs (of 5 against fflate)`,
     rows,
   };
   await Deno.writeTextFile(file, `${JSON.stringify({ ...all, engine }, null, 2)}\n`);

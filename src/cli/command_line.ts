@@ -97,8 +97,8 @@ function describe(context: CommandContext, done: (code: number) => void): Comman
     .option("--include-system-jars", "also jars below /usr/lib")
     .option("--file <dockerfile>", "the Dockerfile that the image was built from")
     .option("--exclude-base-image-vulns", "only packages that instructions of the Dockerfile or history installed")
-    .option("--find-files <globs...>", "also the contents of files whose absolute path matches")
-    .option("--ignore-files <globs...>", "not the contents of files whose absolute path matches")
+    .option("--find-files <glob>", "also the contents of files whose absolute path matches; may be repeated", collect)
+    .option("--ignore-files <glob>", "not the contents of files whose absolute path matches; may be repeated", collect)
     .option("--target-reference <text>", "distinguishes versions of one project at Snyk")
     .option("--layer-attribution", "also which layer brought each package")
     .option("--collect-application-files", "also the paths of applications' source files")
@@ -168,6 +168,11 @@ interface ScanFlags {
 function levels(text: string): number {
   if (/^\d{1,6}$/.test(text)) return Number(text);
   throw new InvalidArgumentError("It has to be a whole number, 0 or more.");
+}
+
+/** The values of an option that is given several times. */
+function collect(value: string, before: readonly string[] = []): readonly string[] {
+  return [...before, value];
 }
 
 /** What is looked at, by the flags. `dockerfile` is the text of `--file`. */

@@ -42,6 +42,15 @@ describe("runCommandLine()", () => {
     expect(end.stderr).toContain(message);
   });
 
+  it("takes a source behind globs, of which there may be several", async () => {
+    const failure = new OutpostError("CONNECTION_REFUSED", "Cannot reach h");
+    const globs = ["--find-files", "**/a", "--find-files", "/b", "--ignore-files", "/c"];
+    expect(await run(["scan", ...globs, "registry:h/a:1"], failure)).toMatchObject({
+      code: 1,
+      stderr: "error: Cannot reach h\n",
+    });
+  });
+
   it("prints a failure with what to change", async () => {
     const failure = new OutpostError("CONNECTION_REFUSED", "Cannot reach h", { hint: "Check CR_BASE." });
     expect(await run(["list"], failure)).toMatchObject({
