@@ -11,6 +11,7 @@ import { main } from "./src/main.ts";
 
 export { OutpostError } from "./src/core/errors.ts";
 export type * from "./src/core/ports.ts";
+export type * from "./src/core/scan_ports.ts";
 export type * from "./src/core/types.ts";
 export type { ScanFunction } from "./src/jobs/scan_image.ts";
 export type { ArchiveSource, OpenArchiveOptions } from "./src/layers/archive.ts";

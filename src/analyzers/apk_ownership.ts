@@ -9,7 +9,8 @@
  */
 import { posix } from "node:path";
 import { LIMITS } from "../core/limits.ts";
-import type { AppResult, ImageView, ScanFact } from "../core/ports.ts";
+import type { ImageView } from "../core/ports.ts";
+import type { AppResult, ScanFact } from "../core/scan_ports.ts";
 import type { OsRelease } from "../core/types.ts";
 import { newestOf } from "./analyzer.ts";
 import { APK_DATABASES } from "./apk.ts";

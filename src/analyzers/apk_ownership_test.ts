@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import type { AppResult } from "../core/ports.ts";
+import type { AppResult } from "../core/scan_ports.ts";
 import type { OsRelease } from "../core/types.ts";
 import { viewOf } from "./analyzer_suite.ts";
 import { type ApkPackageOwnership, withOwners } from "./apk_ownership.ts";

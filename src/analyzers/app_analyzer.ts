@@ -4,7 +4,8 @@
  *
  * @module
  */
-import type { AppInput, AppResult, FileExtractor, FilePattern, ImageView, ScanFact } from "../core/ports.ts";
+import type { FileExtractor, FilePattern, ImageView } from "../core/ports.ts";
+import type { AppInput, AppResult, ScanFact } from "../core/scan_ports.ts";
 import type { AnalysisOptions, ImageFile } from "../core/types.ts";
 
 /** What an analyzer found. */

@@ -5,7 +5,8 @@
  * @module
  */
 import { LIMITS } from "../core/limits.ts";
-import type { AppResult, FileExtractor, FilePattern } from "../core/ports.ts";
+import type { FileExtractor, FilePattern } from "../core/ports.ts";
+import type { AppResult } from "../core/scan_ports.ts";
 
 /** An extractor that answers for every file of a pattern, without reading it. */
 export function presence(name: string, pattern: Omit<FilePattern, "maxBytes">): FileExtractor {

@@ -5,7 +5,8 @@
  */
 import { toOutpostError } from "../core/errors.ts";
 import { LIMITS } from "../core/limits.ts";
-import type { AppAnalysis, AppInput, AppResult, FilePattern, ScanFact, WantedFiles } from "../core/ports.ts";
+import type { FilePattern, WantedFiles } from "../core/ports.ts";
+import type { AppAnalysis, AppInput, AppResult, ScanFact } from "../core/scan_ports.ts";
 import type { AnalysisOptions, Problem } from "../core/types.ts";
 import { soughtGlobs } from "../lib/glob.ts";
 import { withOwners } from "./apk_ownership.ts";

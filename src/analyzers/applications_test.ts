@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { OutpostError } from "../core/errors.ts";
-import type { AppResult, FileExtractor } from "../core/ports.ts";
+import type { FileExtractor } from "../core/ports.ts";
+import type { AppResult } from "../core/scan_ports.ts";
 import type { AnalysisOptions } from "../core/types.ts";
 import { BOOKWORM, findApplications, viewOf } from "./analyzer_suite.ts";
 import { absolute, type AppAnalyzer, filesNamed } from "./app_analyzer.ts";

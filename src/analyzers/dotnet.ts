@@ -6,7 +6,7 @@
  */
 import { z } from "zod";
 import { LIMITS } from "../core/limits.ts";
-import type { AppInput, AppResult } from "../core/ports.ts";
+import type { AppInput, AppResult } from "../core/scan_ports.ts";
 import type { ImageFile } from "../core/types.ts";
 import { type AppGraphJson, GraphBuilder } from "../lib/graph_builder.ts";
 import { absolute, type AppAnalyzer, filesWhere, type Findings } from "./app_analyzer.ts";

@@ -4,7 +4,8 @@
  * @module
  */
 import { LIMITS } from "../core/limits.ts";
-import type { AppInput, AppResult, FileExtractor } from "../core/ports.ts";
+import type { FileExtractor } from "../core/ports.ts";
+import type { AppInput, AppResult } from "../core/scan_ports.ts";
 import { GraphBuilder } from "../lib/graph_builder.ts";
 import { absolute, type AppAnalyzer, type Findings } from "./app_analyzer.ts";
 import { ELF_MAGIC } from "./elf.ts";

@@ -6,7 +6,7 @@
  */
 import { toOutpostError } from "../core/errors.ts";
 import { LIMITS } from "../core/limits.ts";
-import type { AppInput, AppResult } from "../core/ports.ts";
+import type { AppInput, AppResult } from "../core/scan_ports.ts";
 import type { AnalysisOptions } from "../core/types.ts";
 import type { AppGraphJson } from "../lib/graph_builder.ts";
 import { absolute, type AppAnalyzer, filesNamed, type Findings } from "./app_analyzer.ts";

@@ -5,7 +5,7 @@
  */
 import { toOutpostError } from "../core/errors.ts";
 import { LIMITS } from "../core/limits.ts";
-import type { AppInput, AppResult } from "../core/ports.ts";
+import type { AppInput, AppResult } from "../core/scan_ports.ts";
 import type { ExtractedFile, ImageFile } from "../core/types.ts";
 import { absolute, type AppAnalyzer, filesNamed, type Findings } from "./app_analyzer.ts";
 import { COMPOSER_EXTRACTOR, COMPOSER_JSON, type ComposerFacts } from "./composer_manifest.ts";

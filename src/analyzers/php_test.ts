@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import golden from "../../tests/fixtures/python_php_projects.json" with { type: "json" };
 import { LIMITS } from "../core/limits.ts";
-import type { AppResult } from "../core/ports.ts";
+import type { AppResult } from "../core/scan_ports.ts";
 import type { AppGraphJson } from "../lib/graph_builder.ts";
 import { type AppFindings, findApplications, type TestFiles } from "./analyzer_suite.ts";
 import { PHP } from "./php.ts";

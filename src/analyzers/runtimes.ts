@@ -6,7 +6,8 @@
  */
 import { createHash } from "node:crypto";
 import { LIMITS } from "../core/limits.ts";
-import type { AppInput, FileExtractor, ScanFact } from "../core/ports.ts";
+import type { FileExtractor } from "../core/ports.ts";
+import type { AppInput, ScanFact } from "../core/scan_ports.ts";
 import { type AppAnalyzer, filesWhere, type Findings } from "./app_analyzer.ts";
 
 /** An entry of the baseRuntimes fact. */

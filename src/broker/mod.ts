@@ -20,7 +20,8 @@ export { LoopbackBroker, type LoopbackOptions, type LoopbackSocketEvent } from "
 export type { LoopbackSocket } from "./loopback_socket.ts";
 export type { ClientSettings } from "./handshake.ts";
 export { Preflight, type PreflightCheck, type PreflightOptions, preflightTable } from "./preflight.ts";
-export type { Dispatch, DispatchInfo } from "./relay.ts";
+export type { Dispatch } from "./relay.ts";
+export type { DispatchInfo } from "./relay_request.ts";
 export { type AcceptRule, AcceptRules, DEFAULT_RULES, type RuleFile, type RuleRequest } from "./rules.ts";
 export { isRuleUrl, type RuleSource, ruleSource, type RuleSourceOptions } from "./rule_source.ts";
 export type { SessionTimes, WebSocketLike } from "./session.ts";

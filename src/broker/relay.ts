@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { OutpostError, toOutpostError } from "../core/errors.ts";
+import { toOutpostError } from "../core/errors.ts";
 import { LIMITS } from "../core/limits.ts";
 import type { Clock, Fetch, Logger } from "../core/ports.ts";
 import { type DeadlineOptions, withBriefDeadline, withDeadline } from "../lib/deadline.ts";
@@ -25,22 +25,12 @@ import { acknowledgeAnswer, ByteBudget, sendChunks } from "./deliver.ts";
 import type { AnswerPath, BrokerEventSink } from "./events.ts";
 import type { BrokerEndpoints } from "./handshake.ts";
 import { headersForAgent } from "./headers.ts";
-import { parseBoundedJson } from "./codec.ts";
+import { type DispatchInfo, FORM, type Prepared, toForm, toRequest, useHttp } from "./relay_request.ts";
 import { type AcceptRule, type AcceptRules, authorization } from "./rules.ts";
 import type { BrokerSession, ServerMessage } from "./session.ts";
 import type { Substituted, Substituter } from "./substitute.ts";
 import { resolveTarget } from "./target.ts";
 import { uploadAnswer } from "./upload.ts";
-
-/** What the agent is told beside the request. */
-export interface DispatchInfo {
-  /** The agent is this process: the request's origin is only a name. */
-  readonly internal: boolean;
-  /** Where variables were filled in: these values may be secrets and must not be echoed. */
-  readonly substituted: Substituted;
-  /** The context of the connection that the request is for, if it is for one. */
-  readonly contextId?: string | undefined;
-}
 
 /** Asks the agent: the in-process application, or an outbound fetch. Redirects are for the caller, not to be followed. */
 export type Dispatch = (request: Request, info: DispatchInfo) => Promise<Response>;
@@ -99,15 +89,6 @@ interface Exchange {
   readonly request: BrokeredRequest;
   readonly ackId: number | undefined;
   readonly startedAt: number;
-}
-
-/** What the agent is asked. */
-interface Prepared {
-  readonly url: URL;
-  readonly method: string;
-  readonly headers: Readonly<Record<string, string>>;
-  readonly body: Uint8Array<ArrayBuffer> | undefined;
-  readonly info: DispatchInfo;
 }
 
 /** Serves `request` events, at most LIMITS.brokerRequestsInFlight at once. */
@@ -371,26 +352,9 @@ export class Relay {
   }
 }
 
-/**
- * @throws {OutpostError} REQUEST_INVALID for a method that no client may send, or a header with CR, LF or NUL.
- */
-function toRequest({ url, method, headers, body }: Prepared, signal: AbortSignal): Request {
-  try {
-    const init = { method, headers: new Headers(headers), redirect: "manual" as const, signal };
-    return new Request(url, body === undefined ? init : { ...init, body });
-  } catch (cause) {
-    throw new OutpostError("REQUEST_INVALID", "Cannot pass the brokered request on", { cause });
-  }
-}
-
 /** A path for the log. */
 function shownPath(url: string): string {
   return (url.split(/[?#]/, 1)[0] ?? "").slice(0, LIMITS.errorMessageChars);
-}
-
-/** INSECURE_DOWNSTREAM. A port that was not named follows the scheme. */
-function useHttp(url: URL): void {
-  if (url.hostname !== "snyk.io" && !url.hostname.endsWith(".snyk.io")) url.protocol = "http:";
 }
 
 const UNREADABLE: BrokeredRequest = {
@@ -402,19 +366,6 @@ const UNREADABLE: BrokeredRequest = {
   requestId: "",
   contextId: undefined,
 };
-
-const FORM = "application/x-www-form-urlencoded";
-
-/** A JSON object as a form (§2.7); undefined when the body is none. */
-function toForm(body: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> | undefined {
-  if (body.length > LIMITS.brokerTextBytes) {
-    throw new OutpostError("BODY_TOO_LARGE", "Cannot make a form of the request's body: it is larger than 4 MiB");
-  }
-  const parsed = parseBoundedJson(new TextDecoder().decode(body));
-  if (!parsed.ok || typeof parsed.value !== "object" || parsed.value === null) return undefined;
-  const pairs = Object.entries(parsed.value).map(([key, value]) => [key, String(value)]);
-  return new TextEncoder().encode(new URLSearchParams(pairs).toString());
-}
 
 function answerPath({ session, request, ackId }: Exchange): AnswerPath {
   if (ackId !== undefined) return "acknowledgement";

@@ -2,7 +2,7 @@ import { afterEach, describe, expect, it } from "vitest";
 import { ask, brokerBench, closeBrokerBenches, REQUEST_ID } from "../../tests/fakes/broker_bench.ts";
 import { OutpostError } from "../core/errors.ts";
 import { LIMITS } from "../core/limits.ts";
-import type { DispatchInfo } from "./relay.ts";
+import type { DispatchInfo } from "./relay_request.ts";
 
 const ok = (): Promise<Response> => Promise.resolve(Response.json(["a"]));
 

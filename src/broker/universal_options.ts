@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { DispatchInfo } from "./relay.ts";
+import type { DispatchInfo } from "./relay_request.ts";
 import type { BrokerClientOptions } from "./client_options.ts";
 import type { ConnectionVariablesOptions } from "./connection_variables.ts";
 import type { VariableLookup } from "./substitute.ts";

@@ -6,7 +6,7 @@
  */
 import { type Callback, type CallbackAnswer, LoopbackBroker } from "../broker/mod.ts";
 import { LIMITS } from "../core/limits.ts";
-import type { ScanResult } from "../core/ports.ts";
+import type { ScanResult } from "../core/scan_ports.ts";
 import { withDeadline } from "../lib/deadline.ts";
 import { alpineSample, debianSample, distrolessSample, multiPlatformSample } from "../lib/sample_images.ts";
 import { createLoopbackRegistry } from "../registries/loopback_registry.ts";

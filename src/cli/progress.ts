@@ -3,7 +3,8 @@
  *
  * @module
  */
-import type { Clock, ScanEvent } from "../core/ports.ts";
+import type { Clock } from "../core/ports.ts";
+import type { ScanEvent } from "../core/scan_ports.ts";
 import type { TextOutput } from "./context.ts";
 
 const BAR_CELLS = 24;

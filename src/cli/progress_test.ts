@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { FakeClock } from "../../tests/fakes/clock.ts";
-import type { ScanEvent } from "../core/ports.ts";
+import type { ScanEvent } from "../core/scan_ports.ts";
 import { count, formatBytes, ScanProgress } from "./progress.ts";
 
 const NAME = `sha256:${"abcdef0123456789".repeat(4)}`;

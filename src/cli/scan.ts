@@ -5,7 +5,8 @@
  */
 import { OutpostError } from "../core/errors.ts";
 import { formatImageRef, type ImageRef, parseImageRef } from "../core/image_ref.ts";
-import type { ImageHandle, RegistryCredentials, ScanReport } from "../core/ports.ts";
+import type { ImageHandle, RegistryCredentials } from "../core/ports.ts";
+import type { ScanReport } from "../core/scan_ports.ts";
 import type { AnalysisOptions } from "../core/types.ts";
 import { parsePlatform } from "../lib/platform.ts";
 import type { ResultFormat } from "../results/format.ts";

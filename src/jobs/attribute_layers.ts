@@ -5,7 +5,8 @@
  * @module
  */
 import { attributeOsLayers } from "../analyzers/mod.ts";
-import type { AppAnalysis, AppResult, Evidence, ImageView } from "../core/ports.ts";
+import type { ImageView } from "../core/ports.ts";
+import type { AppAnalysis, AppResult, Evidence } from "../core/scan_ports.ts";
 import type {
   AppLayers,
   AttributedLayer,

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { layer } from "../../tests/fakes/layer_facts.ts";
 import { analyzeOs } from "../analyzers/mod.ts";
-import type { AppResult } from "../core/ports.ts";
+import type { AppResult } from "../core/scan_ports.ts";
 import type { HistoryEntry, LayerAttribution, LayerFacts } from "../core/types.ts";
 import { assembleLayers } from "../layers/assemble.ts";
 import { attributeLayers } from "./attribute_layers.ts";

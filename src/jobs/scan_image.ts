@@ -7,18 +7,8 @@ import { analyzeApplications, wantedFiles } from "../analyzers/applications.ts";
 import { analyzeOs } from "../analyzers/mod.ts";
 import { OutpostError, toOutpostError } from "../core/errors.ts";
 import { LIMITS } from "../core/limits.ts";
-import type {
-  AppAnalysis,
-  Clock,
-  FilePattern,
-  ImageHandle,
-  ImageView,
-  LayerEngine,
-  LayerHandle,
-  ScanEvent,
-  ScanInput,
-  ScanReport,
-} from "../core/ports.ts";
+import type { Clock, FilePattern, ImageHandle, ImageView, LayerEngine, LayerHandle } from "../core/ports.ts";
+import type { AppAnalysis, ScanEvent, ScanInput, ScanReport } from "../core/scan_ports.ts";
 import type {
   AnalysisOptions,
   DockerfileAnalysis,

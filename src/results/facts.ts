@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { ScanFact } from "../core/ports.ts";
+import type { ScanFact } from "../core/scan_ports.ts";
 import type { ContainerConfig, HistoryEntry, ImageConfig } from "../core/types.ts";
 
 /** A fact, or nothing when the plugin would leave it out. */

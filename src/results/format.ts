@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { ScanReport } from "../core/ports.ts";
+import type { ScanReport } from "../core/scan_ports.ts";
 
 /** How text for people is laid out; formats for machines ignore it. */
 export interface RenderOptions {

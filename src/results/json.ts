@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { ScanReport } from "../core/ports.ts";
+import type { ScanReport } from "../core/scan_ports.ts";
 import type { Problem } from "../core/types.ts";
 import type { ResultFormat } from "./format.ts";
 import { type ReportedPackage, reportedPackages, reportedPlatform } from "./packages.ts";

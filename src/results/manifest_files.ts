@@ -4,7 +4,8 @@
  * @module
  */
 import { Buffer } from "node:buffer";
-import type { ImageView, ManifestFile } from "../core/ports.ts";
+import type { ImageView } from "../core/ports.ts";
+import type { ManifestFile } from "../core/scan_ports.ts";
 import type { AnalysisOptions, ImageFile } from "../core/types.ts";
 import { compileGlob, soughtGlobs } from "../lib/glob.ts";
 

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import type { ScanReport } from "../core/ports.ts";
+import type { ScanReport } from "../core/scan_ports.ts";
 import type { OsPackage } from "../core/types.ts";
 import { buildDepGraph } from "./dep_graph.ts";
 import { jsonReport } from "./json.ts";

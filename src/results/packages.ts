@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { ScanReport, ScanResult } from "../core/ports.ts";
+import type { ScanReport, ScanResult } from "../core/scan_ports.ts";
 import type { AppLayers, LayerAttribution } from "../core/types.ts";
 import type { DepGraphJson } from "./dep_graph.ts";
 

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { AppResult, ScanFact, ScanInput, ScanReport, ScanResult } from "../core/ports.ts";
+import type { AppResult, ScanFact, ScanInput, ScanReport, ScanResult } from "../core/scan_ports.ts";
 import { buildDepGraph } from "./dep_graph.ts";
 import { buildDepTree, type TreeNodes } from "./dep_tree.ts";
 import { configFacts, fact } from "./facts.ts";

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
-import type { ImageHandle, ImageView, ScanInput, ScanReport } from "../core/ports.ts";
+import type { ImageHandle, ImageView } from "../core/ports.ts";
+import type { ScanInput, ScanReport } from "../core/scan_ports.ts";
 import type { ImageFile, OsPackage } from "../core/types.ts";
 import type { DepGraphJson } from "./dep_graph.ts";
 import { manifestFiles } from "./manifest_files.ts";

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import type { ScanFact } from "../core/ports.ts";
+import type { ScanFact } from "../core/scan_ports.ts";
 
 /** Elements of an array, or UTF-16 units of a string, that are kept. */
 export interface FactLimit {

@@ -4,7 +4,7 @@
  * @module
  */
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import type { ScanResult } from "../../src/core/ports.ts";
+import type { ScanResult } from "../../src/core/scan_ports.ts";
 import { alpineSample, debianSample, multiPlatformSample } from "../../src/lib/sample_images.ts";
 import { type BrokerServer, startBrokerServer, type UpstreamRequest } from "../peers/broker_server.ts";
 import { type DockerRegistry, startDockerRegistry } from "../peers/docker_registry.ts";

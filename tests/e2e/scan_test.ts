@@ -2,7 +2,7 @@
  * `outpost scan` as a user runs it: a process, its outputs and its exit code.
  */
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import type { ScanResult } from "../../src/core/ports.ts";
+import type { ScanResult } from "../../src/core/scan_ports.ts";
 import { buildImage, dockerArchive } from "../../src/lib/oci_builder.ts";
 import {
   alpineSample,
