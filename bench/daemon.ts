@@ -81,7 +81,7 @@ async function measureDaemon(registry: DockerRegistry, program: Program, scans: 
   const latencies: number[] = [];
   for (let scan = 1; scan <= scans; scan++) {
     const began = performance.now();
-    const done = receiver.scan(daemon.url, { images: [{ name: "big:1" }] }, 300_000);
+    const done = receiver.scan(daemon.url, { images: [{ name: `big:${scan}` }] }, 300_000);
     latencies.push(...(await askUntil(url, done)).map(({ ms }) => ms));
     const [result] = await done;
     if (result?.status !== "success") throw new Error(`The scan ended with ${result?.status}`);
@@ -89,7 +89,7 @@ async function measureDaemon(registry: DockerRegistry, program: Program, scans: 
       `scan ${scan}: ${((performance.now() - began) / 1000).toFixed(2)} s, peak RSS ${peakMB(daemon).toFixed(1)} MB`,
     );
   }
-  rows.push(atMost(`${scans} scans of a 295 MB layer, peak RSS`, "MB", peakMB(daemon), 72));
+  rows.push(atMost(`${scans} scans of a layer of 295 MB each, peak RSS`, "MB", peakMB(daemon), 72));
   rows.push(atMost("/healthcheck while the layer streams, p99", "ms", quantile(latencies, 0.99), 50));
   const fromTask = await fromSources(registry, receiver.url);
   return [...rows, atMost("idle from the sources, peak RSS", "MB", fromTask, 58)];
@@ -98,10 +98,14 @@ async function measureDaemon(registry: DockerRegistry, program: Program, scans: 
 async function main(): Promise<number> {
   const before = load();
   await using registry = await startDockerRegistry({ mode: "htpasswd" });
-  await uploadLargeImage(registry, "big", "1", TAR_BYTES);
+  const scans = Number(option("--scans") ?? 3);
+  // Of one image the daemon would know the second time what the first has found.
+  for (let scan = 1; scan <= scans; scan++) {
+    await uploadLargeImage(registry, "big", String(scan), TAR_BYTES - scan * MB);
+  }
   const folder = await Deno.makeTempDir({ prefix: "outpost-bench-" });
   await build(folder);
-  const rows = await measureDaemon(registry, { folder, module: "outpost.js" }, Number(option("--scans") ?? 3));
+  const rows = await measureDaemon(registry, { folder, module: "outpost.js" }, scans);
   await Deno.remove(folder, { recursive: true });
   printRows(rows);
   if (Deno.args.includes("--write")) {
