@@ -11,6 +11,7 @@
 import { DirectClient } from "../src/net/direct.ts";
 import { dialer, systemClock } from "../src/world.ts";
 import { LARGE_BYTES } from "./broker_agent.ts";
+import { median } from "./measure.ts";
 import {
   type Client,
   type ClientKind,
@@ -20,7 +21,7 @@ import {
   startRig,
   statusMegabytes,
 } from "./broker_rig.ts";
-import { judge, LARGE, median, print, type Row, type Samples, SMALL, START, write } from "./broker_rows.ts";
+import { judge, LARGE, print, type Row, type Samples, SMALL, START, write } from "./broker_rows.ts";
 
 const REST_MS = 5_000;
 const SMALL_AT_ONCE = 50;

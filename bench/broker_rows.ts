@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { load, median, writeBenchmark } from "./measure.ts";
 
 /** Figures by name, a value for each round. */
 export type Samples = Record<string, number[]>;
@@ -73,11 +74,6 @@ export const LARGE: readonly Target[] = [
   },
 ];
 
-/** The middle value. */
-export function median(values: readonly number[]): number {
-  return values.toSorted((a, b) => a - b)[values.length >> 1] ?? NaN;
-}
-
 /** Compares round by round, since what else runs on the machine changes with time; shows the medians. */
 export function judge(targets: readonly Target[], samples: Samples): readonly Row[] {
   const round = (value: number): number => Number(value.toPrecision(3));
@@ -114,20 +110,14 @@ export function print(rows: readonly Row[], samples: Samples): void {
 
 /** Puts the rows into docs/BENCHMARKS.json. */
 export async function write(rows: readonly Row[], rounds: number): Promise<void> {
-  const file = new URL("../docs/BENCHMARKS.json", import.meta.url);
-  const all = JSON.parse(await Deno.readTextFile(file).catch(() => "{}")) as Record<string, unknown>;
-  const info = await Deno.readTextFile("/proc/cpuinfo").catch(() => "");
-  const cpu = /model name\s*: (.*)/.exec(info)?.[1] ?? Deno.build.arch;
-  const broker = {
+  const cpu = /^model name\s*: (.*)$/m.exec(await Deno.readTextFile("/proc/cpuinfo"))?.[1] ?? Deno.build.arch;
+  await writeBenchmark("broker", {
     command: "deno run -A bench/broker.ts --write",
     date: new Date().toISOString().slice(0, 10),
-    machine: `${cpu}, ${navigator.hardwareConcurrency} cores, load ${
-      Deno.loadavg()[0]?.toFixed(1)
-    }, Deno ${Deno.version.deno}`,
-    method:
-      "Snyk's broker client 5.22.14 on Node.js 24 and ours as the container ships it, in turn between the same broker " +
-      `server and the same agent on this machine, which the asking program shares too; medians of ${rounds} rounds, and of their ratios`,
+    machine: `${cpu}, ${navigator.hardwareConcurrency} cores, load ${load()}, Deno ${Deno.version.deno}`,
+    method: "Snyk's broker client 5.22.14 on Node.js 24 and ours as the container ships it, in turn between the same " +
+      "broker server and the same agent on this machine, which the asking program shares too; medians of " +
+      `${rounds} rounds, and of their ratios`,
     rows,
-  };
-  await Deno.writeTextFile(file, `${JSON.stringify({ ...all, broker }, null, 2)}\n`);
+  });
 }

@@ -5,8 +5,8 @@
  * @module
  */
 import { LIMITS } from "../core/limits.ts";
-import type { FileExtractor, FileReader } from "../core/ports.ts";
-import type { JsonValue } from "../core/types.ts";
+import type { FileExtractor } from "../core/ports.ts";
+import { manifestExtractor } from "./manifest_extractor.ts";
 import { isMapping, type Mapping, memberOf, textOf } from "./node_lock.ts";
 import { ranges } from "./node_manifest.ts";
 
@@ -25,36 +25,12 @@ export type ComposerFacts = {
 export const COMPOSER_JSON = "composer.json";
 
 /** Reads every composer.json. */
-export const COMPOSER_EXTRACTOR: FileExtractor = {
+export const COMPOSER_EXTRACTOR: FileExtractor = manifestExtractor({
   name: COMPOSER_JSON,
   version: "1",
-  pattern: { names: [COMPOSER_JSON], maxBytes: LIMITS.layerTarBytes },
-  open: ({ size }) => new ComposerReader(size),
-};
-
-class ComposerReader implements FileReader {
-  #text: Uint8Array | undefined;
-  #at = 0;
-
-  constructor(size: number) {
-    if (size <= LIMITS.projectManifestBytes) this.#text = new Uint8Array(size);
-  }
-
-  data(bytes: Uint8Array): boolean {
-    this.#text?.set(bytes, this.#at);
-    this.#at += bytes.length;
-    return this.#text !== undefined;
-  }
-
-  end(): JsonValue {
-    if (this.#text !== undefined) return readComposer(this.#text);
-    return { problem: `it is larger than ${LIMITS.projectManifestBytes} bytes` };
-  }
-
-  close(): void {
-    this.#text = undefined;
-  }
-}
+  maxBytes: LIMITS.projectManifestBytes,
+  read: readComposer,
+});
 
 /** Reads what counts of a composer.json; a byte-order mark is skipped. */
 export function readComposer(bytes: Uint8Array): ComposerFacts {

@@ -5,8 +5,8 @@
  * @module
  */
 import { LIMITS } from "../core/limits.ts";
-import type { FileExtractor, FileReader } from "../core/ports.ts";
-import type { JsonValue } from "../core/types.ts";
+import type { FileExtractor } from "../core/ports.ts";
+import { manifestExtractor } from "./manifest_extractor.ts";
 import { isMapping, type Mapping } from "./node_lock.ts";
 
 /** What is kept of a package.json; members that would be empty are absent. A type: only those are JsonValues. */
@@ -23,36 +23,12 @@ export type PackageFacts = {
 export const PACKAGE_JSON = "package.json";
 
 /** Reads every package.json. */
-export const MANIFEST_EXTRACTOR: FileExtractor = {
+export const MANIFEST_EXTRACTOR: FileExtractor = manifestExtractor({
   name: PACKAGE_JSON,
   version: "1",
-  pattern: { names: [PACKAGE_JSON], maxBytes: LIMITS.layerTarBytes },
-  open: ({ size }) => new ManifestReader(size),
-};
-
-class ManifestReader implements FileReader {
-  #text: Uint8Array | undefined;
-  #at = 0;
-
-  constructor(size: number) {
-    if (size <= LIMITS.nodeManifestBytes) this.#text = new Uint8Array(size);
-  }
-
-  data(bytes: Uint8Array): boolean {
-    this.#text?.set(bytes, this.#at);
-    this.#at += bytes.length;
-    return this.#text !== undefined;
-  }
-
-  end(): JsonValue {
-    if (this.#text !== undefined) return readManifest(this.#text);
-    return { problem: `it is larger than ${LIMITS.nodeManifestBytes} bytes` };
-  }
-
-  close(): void {
-    this.#text = undefined;
-  }
-}
+  maxBytes: LIMITS.nodeManifestBytes,
+  read: readManifest,
+});
 
 /** Reads what counts of a package.json; a byte-order mark is skipped. */
 export function readManifest(bytes: Uint8Array): PackageFacts {

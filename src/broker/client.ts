@@ -22,6 +22,7 @@ import { handleNotification, handleService } from "./server_messages.ts";
 import type { BrokerSession, ServerMessage, SessionTimes } from "./session.ts";
 import { Substituter } from "./substitute.ts";
 import { substituteUrls } from "./url_substitution.ts";
+import { Waiters } from "./waiters.ts";
 
 export type { BrokerClient, BrokerClientOptions, ConnectionReport } from "./client_options.ts";
 
@@ -62,7 +63,7 @@ class Client implements BrokerClient {
   readonly #onEvent: BrokerEventSink;
   readonly #life = new AbortController();
   readonly #pendingCallbacks = new Set<Promise<unknown>>();
-  readonly #waiting = new Set<() => void>();
+  readonly #waiting = new Waiters();
   #running: Promise<unknown> | undefined;
   #closing: Promise<void> | undefined;
 
@@ -176,16 +177,7 @@ class Client implements BrokerClient {
   async ready(signal: AbortSignal): Promise<void> {
     signal.throwIfAborted();
     if (this.#sessions().length > 0) return;
-    const { promise, resolve, reject } = Promise.withResolvers<void>();
-    const abort = (): void => reject(signal.reason);
-    signal.addEventListener("abort", abort, { once: true });
-    this.#waiting.add(resolve);
-    try {
-      await promise;
-    } finally {
-      this.#waiting.delete(resolve);
-      signal.removeEventListener("abort", abort);
-    }
+    await this.#waiting.wait(signal);
   }
 
   connections(): readonly ConnectionReport[] {
@@ -286,7 +278,7 @@ class Client implements BrokerClient {
       this.#known.add(session);
       this.#onSession?.(session);
     }
-    if (sessions.length > 0) { for (const resolve of this.#waiting) resolve(); }
+    if (sessions.length > 0) this.#waiting.wake();
   }
 
   #message(session: BrokerSession, message: ServerMessage): void {

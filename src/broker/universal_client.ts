@@ -23,6 +23,7 @@ import { readLocalConnections, readRemoteConnections, type RemoteConnection } fr
 import type { RuleFile } from "./rules.ts";
 import type { BrokerSession } from "./session.ts";
 import type { ConnectionSource, UniversalClientOptions } from "./universal_options.ts";
+import { Waiters } from "./waiters.ts";
 
 /**
  * Makes a universal client; nothing is asked or connected before {@link BrokerClient.prepare}.
@@ -51,7 +52,7 @@ class UniversalClient implements BrokerClient {
   readonly #remote: Remote | undefined;
   readonly #life = new AbortController();
   readonly #renewals = new Set<Promise<void>>();
-  readonly #waiting = new Set<() => void>();
+  readonly #waiting = new Waiters();
   #wake = Promise.withResolvers<void>();
   #prepared = false;
   #readAt = -Infinity;
@@ -107,16 +108,7 @@ class UniversalClient implements BrokerClient {
   async ready(signal: AbortSignal): Promise<void> {
     signal.throwIfAborted();
     if (this.#open() !== undefined) return;
-    const { promise, resolve, reject } = Promise.withResolvers<void>();
-    const abort = (): void => reject(signal.reason);
-    signal.addEventListener("abort", abort, { once: true });
-    this.#waiting.add(resolve);
-    try {
-      await promise;
-    } finally {
-      this.#waiting.delete(resolve);
-      signal.removeEventListener("abort", abort);
-    }
+    await this.#waiting.wait(signal);
   }
 
   connections(): readonly ConnectionReport[] {
@@ -246,7 +238,7 @@ class UniversalClient implements BrokerClient {
   }
 
   #opened(session: BrokerSession, { name, identifier }: RunningConnection): void {
-    for (const resolve of this.#waiting) resolve();
+    this.#waiting.wake();
     if (this.#remote === undefined || !this.#remote.source.authorizedSockets) return;
     const { api, source } = this.#remote;
     const renewal = renewAuthorization(session, {

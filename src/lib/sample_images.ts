@@ -172,7 +172,7 @@ export function debianSample(options: SampleOptions = {}): BuiltImage {
         ],
       },
       {
-        createdBy: "RUN /bin/sh -c apt-get install -y openssl && rm /tmp/left-over",
+        createdBy: "RUN /bin/sh -c apt-get install -y openssl && rm left-over",
         members: [
           { path: "var/lib/dpkg/status", content: dpkgStatus(SAMPLE_DEBS) },
           { path: "tmp/.wh.left-over", content: "" },
