@@ -10,7 +10,7 @@ import { findProgram, isFile, type Peer, peer, type PeerName, PEERS, PEERS_DIR, 
 import { run } from "./process.ts";
 
 /** Debian packages by peer; each brings a program of the same name. */
-const DEBIAN: readonly PeerName[] = ["docker-registry", "skopeo", "umoci", "rpm", "openssl"];
+const DEBIAN: readonly PeerName[] = ["docker-registry", "skopeo", "umoci", "rpm", "openssl", "nats-server"];
 
 const NPM_FILES = new URL("./npm/", import.meta.url).pathname;
 

@@ -5,7 +5,7 @@
  */
 
 /** Every peer that tests may ask for. */
-export const PEERS = ["docker-registry", "skopeo", "umoci", "rpm", "openssl", "snyk-broker"] as const;
+export const PEERS = ["docker-registry", "skopeo", "umoci", "rpm", "openssl", "nats-server", "snyk-broker"] as const;
 
 /** Name of a peer. */
 export type PeerName = typeof PEERS[number];
