@@ -157,6 +157,18 @@ export const LIMITS = {
   keptBytes: 96 * MiB,
   /** Those of the layer that is read and of the layers below it that no layer has replaced: with the program, 256 MB. */
   imageKeptBytes: 144 * MiB,
+  /** Layers of one image that are read at once: they hide each other's way from the registry, not the work. */
+  layersAtOnce: 3,
+  /** Stored bytes of a layer that is read before its turn: the way of a larger one is short beside what it costs. */
+  aheadLayerBytes: 32 * MiB,
+  /** Facts of a layer that is read before its turn: beside imageKeptBytes, twice. One that has more is read in its turn. */
+  aheadKeptBytes: 8 * MiB,
+  /** A reading without its facts: the decoder's memory (0.6 MiB), buffers of connection and files, garbage of both. */
+  layerBufferBytes: 2 * MiB,
+  /** Reserved when a reading begins: with the facts of nearly every layer, so that it need not stop for more. */
+  layerReserveBytes: 8 * MiB,
+  /** Reserved for all readings of a process together: the one with the largest facts (keptBytes) leaves room for no other. */
+  layersInFlightBytes: 96 * MiB,
   /** Members of an outer archive (docker save, OCI archive). */
   archiveMembers: 100_000,
   /** Small JSON members of a compressed archive kept in memory, so that reading them does not restart its inflation. */
@@ -327,6 +339,18 @@ export const LIMITS = {
   storedFactsBytes: 32 * MiB,
   /** Bytes that are packed or unpacked in one go: some milliseconds. */
   packedChunkBytes: 256 * KiB,
+  /** One message of the facts that daemons share: half of what nats-server takes by default. */
+  sharedFactsChunkBytes: 512 * KiB,
+  /** Facts that daemons share count as used at most this often: each time is a small write. */
+  sharedFactsTouchMs: 10 * 60_000,
+  /** After so long without a sign of life the reading of a layer counts as abandoned, and another daemon begins it. */
+  layerLockMs: 15_000,
+  /** How often a sign of life is given: two may be missed. */
+  layerLockHeartbeatMs: 5_000,
+  /** Marks of released and abandoned layer locks are forgotten after this time. */
+  layerLockKeptMs: 24 * 60 * 60_000,
+  /** Wait for one answer of JetStream about facts and locks of layers; a server that starts again is back sooner. */
+  layerStoreAnswerMs: 5_000,
 
   /** TCP and TLS set-up towards a registry, and time to its response head. */
   connectTimeoutMs: 10_000,

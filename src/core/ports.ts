@@ -306,6 +306,11 @@ export interface ExtractOptions {
   readonly also?: FilePattern | undefined;
   /** Most bytes of wanted files, where that is fewer than LIMITS.keptBytes. */
   readonly maxKeptBytes?: number | undefined;
+  /**
+   * Told how much memory the facts take so far, about, before more is taken. What it throws ends the reading, and is what
+   * {@link LayerEngine.extract} rejects with.
+   */
+  readonly reserve?: ((bytes: number) => void) | undefined;
 }
 
 /**

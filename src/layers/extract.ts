@@ -60,7 +60,7 @@ export async function extractLayer(
   const bounded = withKeptBytes(extractor, options.maxKeptBytes);
   const first = await firstPass(handle, bounded, options);
   if ("facts" in first) return first.facts;
-  const second = new LayerPass(handle, bounded, first.linkTargets);
+  const second = new LayerPass(handle, bounded, { linkTargets: first.linkTargets, reserve: options.reserve });
   // Progress has been reported to the end already.
   await second.run({ signal: options.signal });
   return second.facts();
@@ -72,7 +72,7 @@ async function firstPass(
   extractor: ExtractorOptions,
   options: ExtractOptions,
 ): Promise<{ readonly facts: LayerFacts } | { readonly linkTargets: ReadonlyMap<string, Want> }> {
-  const pass = new LayerPass(handle, extractor, new Map());
+  const pass = new LayerPass(handle, extractor, { linkTargets: new Map(), reserve: options.reserve });
   await pass.run(options);
   const linkTargets = pass.collector.missingTargets();
   return linkTargets.size === 0 ? { facts: pass.facts() } : { linkTargets };
@@ -97,7 +97,11 @@ class LayerPass {
   #digest: Digest | undefined;
   #diffId: Digest | undefined;
 
-  constructor(handle: LayerHandle, extractor: ExtractorOptions, linkTargets: ReadonlyMap<string, Want>) {
+  constructor(
+    handle: LayerHandle,
+    extractor: ExtractorOptions,
+    own: Pick<CollectorOptions, "linkTargets" | "reserve">,
+  ) {
     const { matcher, lines, extraction, inflater, limits = LIMITS, version, eventLoop } = extractor;
     const fail = layerFail(handle.name);
     this.#handle = handle;
@@ -105,7 +109,7 @@ class LayerPass {
     this.#pacer = new Pacer(eventLoop);
     this.#stored = new ContentVerifier({ what: "stored bytes", digest: handle.digest, size: handle.size, fail });
     this.#tarVerifier = new ContentVerifier({ what: "uncompressed bytes", digest: handle.diffId, fail });
-    this.collector = new FactsCollector({ matcher, lines, extraction, layer: handle.name, limits, fail, linkTargets });
+    this.collector = new FactsCollector({ matcher, lines, extraction, layer: handle.name, limits, fail, ...own });
     this.#tar = new TarParser({ sink: this.collector, fail, limits });
     const emit = (bytes: Uint8Array): void => this.#onTar(bytes);
     this.#decompressor = new Decompressor({ emit, fail, inflater, limits });

@@ -7,7 +7,7 @@ import type { ExtractorContext, SyncInflaterFactory } from "../core/ports.ts";
 import type { LayerEntry, Problem } from "../core/types.ts";
 import { hasPath, PathHashes } from "../lib/path_hash.ts";
 import { ExtractorRun } from "./extractor_run.ts";
-import type { Fail } from "./fail.ts";
+import { ENTRY_BYTES, FactsMemory, type FactsMemoryOptions, type MemoryLimits } from "./facts_memory.ts";
 import type { ExtractorMatcher, PathMatcher } from "./matcher.ts";
 import type { TarHeader, TarSink } from "./tar.ts";
 import { type KeptLines, shortened } from "./kept_lines.ts";
@@ -15,10 +15,7 @@ import { cleanPath } from "./tar_path.ts";
 import { entryOf, fileOf, NOTHING, type ReadFile, union, type Want } from "./want.ts";
 
 /** The bounds that apply here, see core/limits.ts. */
-export interface CollectorLimits {
-  readonly layerEntries: number;
-  readonly keptBytes: number;
-  readonly layerLinkBytes: number;
+export interface CollectorLimits extends MemoryLimits {
   readonly layerProblems: number;
   readonly linkHops: number;
   readonly wholeTextBytes: number;
@@ -26,7 +23,7 @@ export interface CollectorLimits {
 }
 
 /** Options of {@link FactsCollector}. */
-export interface CollectorOptions {
+export interface CollectorOptions extends FactsMemoryOptions {
   readonly matcher: PathMatcher;
   /** With the decoder that they unpack with. Absent when files are only kept whole. */
   readonly extraction?: { readonly matcher: ExtractorMatcher; readonly inflater: SyncInflaterFactory } | undefined;
@@ -35,8 +32,6 @@ export interface CollectorOptions {
   /** Name of the layer, for problems. */
   readonly layer: string;
   readonly limits: CollectorLimits;
-  /** Called with LIMIT_EXCEEDED. */
-  readonly fail: Fail;
   /**
    * Paths to which wanted hard links point, with what the links want beyond what is wanted of the path itself. Known
    * after a first pass only, see {@link FactsCollector.missingTargets}.
@@ -56,8 +51,6 @@ export interface CollectedFacts {
 const WHITEOUT = ".wh.";
 const WHITEOUT_META = ".wh..wh.";
 const OPAQUE = ".wh..wh..opq";
-/** What an entry costs in memory besides its strings and content, about. */
-const ENTRY_BYTES = 160;
 /** What a directory with entries costs. */
 const DIRECTORY_BYTES = 256;
 
@@ -67,6 +60,7 @@ const DIRECTORY_BYTES = 256;
  */
 export class FactsCollector implements TarSink {
   readonly #options: CollectorOptions;
+  readonly #memory: FactsMemory;
   readonly #entries = new Map<string, LayerEntry>();
   /** Contents of link targets that are not entries themselves. */
   readonly #targets = new Map<string, ReadFile>();
@@ -81,9 +75,6 @@ export class FactsCollector implements TarSink {
   readonly #problems: Problem[] = [];
   #moreProblems = 0;
   #forgottenLinks = 0;
-  #entryCount = 0;
-  #keptBytes = 0;
-  #linkBytes = 0;
   #file: ReadFile | undefined;
   #fileAt = 0;
   #run: ExtractorRun | undefined;
@@ -92,6 +83,7 @@ export class FactsCollector implements TarSink {
 
   constructor(options: CollectorOptions) {
     this.#options = options;
+    this.#memory = new FactsMemory(options);
     const { extraction, limits } = options;
     this.#context = extraction && {
       inflater: extraction.inflater,
@@ -100,10 +92,7 @@ export class FactsCollector implements TarSink {
   }
 
   header(header: TarHeader): boolean {
-    const { limits, fail } = this.#options;
-    if (++this.#entryCount > limits.layerEntries) {
-      throw fail("LIMIT_EXCEEDED", `it has more than ${limits.layerEntries} entries`);
-    }
+    this.#memory.countEntry();
     const path = cleanPath(header.name);
     if (path === "" || header.type === "other" || path.startsWith(WHITEOUT_META)) {
       if (path === OPAQUE) this.#onWhiteout(path, 0);
@@ -144,10 +133,10 @@ export class FactsCollector implements TarSink {
     const facts = this.#run?.end();
     this.#file = undefined;
     this.#run = undefined;
-    if (facts !== undefined) this.#charge(2 * JSON.stringify(facts).length + ENTRY_BYTES);
+    if (facts !== undefined) this.#memory.charge(2 * JSON.stringify(facts).length + ENTRY_BYTES);
     if (file === undefined) return;
     const content = shortened(file, this.#options.lines, this.#options.limits.wholeTextBytes);
-    if (content !== undefined) this.#keptBytes -= file.size - content.length;
+    if (content !== undefined) this.#memory.giveBack(file.size - content.length);
     this.#keep({ ...file, content, facts });
   }
 
@@ -188,7 +177,7 @@ export class FactsCollector implements TarSink {
       this.#problems.push({ code: "LIMIT_EXCEEDED", subject: layer, message });
     }
     return {
-      entryCount: this.#entryCount,
+      entryCount: this.#memory.entries,
       entries: [...this.#entries.values()],
       replacedPaths: this.#replaced.sorted(),
       directories: this.#directories.sorted(),
@@ -241,7 +230,7 @@ export class FactsCollector implements TarSink {
     if (own.limit > 0 && size > own.limit) this.#keepOversize(path, size, own.limit);
     else if (!content && !extracted) this.#replaced.add(path);
     if (!content && !extracted) return false;
-    if (content) this.#charge(size + path.length + ENTRY_BYTES);
+    if (content) this.#memory.charge(size + path.length + ENTRY_BYTES);
     this.#file = { path, size, mode, content: content ? new Uint8Array(size) : undefined };
     this.#fileAt = 0;
     if (extracted && this.#context !== undefined) this.#run = new ExtractorRun(extractors, size, this.#context);
@@ -284,7 +273,7 @@ export class FactsCollector implements TarSink {
   }
 
   #keepOversize(path: string, size: number, limit: number): void {
-    this.#charge(path.length + ENTRY_BYTES);
+    this.#memory.charge(path.length + ENTRY_BYTES);
     this.#set(path, { kind: "oversize", path, size, limit });
     this.#problem(path, `The file has ${size} bytes, more than the ${limit} that are read`);
   }
@@ -304,7 +293,7 @@ export class FactsCollector implements TarSink {
         siblings.add(child);
         return;
       }
-      this.#charge(DIRECTORY_BYTES);
+      this.#memory.charge(DIRECTORY_BYTES);
       this.#children.set(parent, new Set([child]));
       child = parent;
     }
@@ -312,7 +301,7 @@ export class FactsCollector implements TarSink {
 
   #onSymlink(path: string, target: string): void {
     this.#replace(path);
-    if (this.#chargeLink(path.length + target.length)) this.#set(path, { kind: "symlink", path, target });
+    if (this.#memory.chargeLink(path.length + target.length)) this.#set(path, { kind: "symlink", path, target });
     else {
       this.#forgottenLinks++;
       this.#replaced.add(path);
@@ -334,12 +323,12 @@ export class FactsCollector implements TarSink {
     if (linked !== undefined && this.#options.linkTargets?.has(path) === true) this.#setTarget(path, linked);
     if (want.limit === 0 && want.extractors.length === 0) {
       this.#replaced.add(path);
-      if (!this.#chargeLink(path.length + target.length)) return;
+      if (!this.#memory.chargeLink(path.length + target.length)) return;
       this.#otherLinks.set(path, target);
       this.#register(path);
       return;
     }
-    this.#charge(path.length + target.length + ENTRY_BYTES);
+    this.#memory.charge(path.length + target.length + ENTRY_BYTES);
     const seen = this.#extractorsSee(target, want);
     const whole = seen && (want.limit === 0 || linked?.content !== undefined);
     const size = linked?.size ?? (entry?.kind === "oversize" ? entry.size : 0);
@@ -363,8 +352,9 @@ export class FactsCollector implements TarSink {
     const parent = path.slice(0, Math.max(0, base - 1));
     if (path.startsWith(WHITEOUT_META, base)) {
       if (path.slice(base) !== OPAQUE) return;
-      if (this.#chargeLink(parent.length)) this.#entries.set(`${parent}\0opaque`, { kind: "opaque", path: parent });
-      else throw this.#options.fail("LIMIT_EXCEEDED", "it has too many opaque directories and links");
+      if (this.#memory.chargeLink(parent.length)) {
+        this.#entries.set(`${parent}\0opaque`, { kind: "opaque", path: parent });
+      } else throw this.#options.fail("LIMIT_EXCEEDED", "it has too many opaque directories and links");
       return;
     }
     if (name === "" || name === "." || name === "..") {
@@ -373,23 +363,8 @@ export class FactsCollector implements TarSink {
     }
     const hidden = path.slice(0, base) + name;
     // A path hash hides the same of the lower layers as a whiteout does, so nothing is lost without the entry.
-    if (!this.#chargeLink(hidden.length)) this.#replaced.add(hidden);
+    if (!this.#memory.chargeLink(hidden.length)) this.#replaced.add(hidden);
     else this.#entries.set(`${hidden}\0whiteout`, { kind: "whiteout", path: hidden });
-  }
-
-  /** Memory is charged once and not given back for a replaced file: it may live on in a hard link to it. */
-  #charge(bytes: number): void {
-    this.#keptBytes += bytes;
-    const { limits, fail } = this.#options;
-    if (this.#keptBytes > limits.keptBytes) {
-      throw fail("LIMIT_EXCEEDED", `its wanted files are larger than ${limits.keptBytes} bytes together`);
-    }
-  }
-
-  #chargeLink(bytes: number): boolean {
-    if (this.#linkBytes + bytes + ENTRY_BYTES > this.#options.limits.layerLinkBytes) return false;
-    this.#linkBytes += bytes + ENTRY_BYTES;
-    return true;
   }
 
   #problem(subject: string, message: string, code: "LIMIT_EXCEEDED" | "LAYER_CORRUPT" = "LIMIT_EXCEEDED"): void {
