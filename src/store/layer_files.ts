@@ -4,12 +4,11 @@
  *
  * @module
  */
-import { LIMITS } from "../core/limits.ts";
 import type { Logger } from "../core/ports.ts";
 import type { FileStore, LayerFactsStore } from "../core/store.ts";
 import type { LayerFacts } from "../core/types.ts";
-import { decodeFacts, encodeFacts } from "../lib/facts_codec.ts";
-import { pack, type Pause, unpack } from "../lib/packed.ts";
+import type { Pause } from "../lib/packed.ts";
+import { keyName, packFacts, unpackFacts } from "./facts_packer.ts";
 
 const SUFFIX = ".facts";
 /** How far below the bound a clean-up goes, so that the next file does not begin another. */
@@ -43,7 +42,7 @@ export class LayerFiles implements LayerFactsStore {
     try {
       const packed = await files.read(name);
       if (packed === undefined) return undefined;
-      const facts = decodeFacts(key, await unpack(packed, LIMITS.storedFactsBytes, pause));
+      const facts = await unpackFacts(key, packed, pause);
       await files.touch(name).catch(() => {});
       return facts;
     } catch (error) {
@@ -54,13 +53,10 @@ export class LayerFiles implements LayerFactsStore {
   }
 
   async put(key: string, facts: LayerFacts): Promise<void> {
-    if (sizeOf(facts) > LIMITS.storedFactsBytes) return;
     const { files, maxBytes, pause, logger, onBytes } = this.#options;
     try {
-      const encoded = encodeFacts(key, facts);
-      if (encoded.reduce((sum, { length }) => sum + length, 0) > LIMITS.storedFactsBytes) return;
-      const packed = await pack(encoded, pause);
-      if (packed.length > maxBytes) return;
+      const packed = await packFacts(key, facts, pause);
+      if (packed === undefined || packed.length > maxBytes) return;
       this.#bytes ??= await this.#count();
       if (this.#bytes + packed.length > maxBytes) await this.#makeRoom(packed.length);
       await files.write(await fileName(key), packed);
@@ -96,13 +92,6 @@ export class LayerFiles implements LayerFactsStore {
   }
 }
 
-/** At least what the facts have unpacked, without encoding them. */
-function sizeOf({ entries, replacedPaths, directories }: LayerFacts): number {
-  const contents = entries.reduce((sum, entry) => sum + (entry.kind === "file" ? entry.content.length : 0), 0);
-  return contents + replacedPaths.byteLength + directories.byteLength;
-}
-
 async function fileName(key: string): Promise<string> {
-  const hash = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(key));
-  return new Uint8Array(hash).toHex() + SUFFIX;
+  return await keyName(key) + SUFFIX;
 }

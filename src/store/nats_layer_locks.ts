@@ -1,0 +1,196 @@
+/**
+ * Locks of layers in a key-value bucket of NATS JetStream. A lock is a key that its holder rewrites now and then; whoever
+ * waits sees that (no polling), and takes the key over once it has stayed the same for the length of a lease on the waiting
+ * daemon's own clock. So no two clocks are ever compared. Each write names the revision that it replaces, so only one of
+ * several succeeds.
+ *
+ * @module
+ */
+import { jetstream, JetStreamApiCodes, JetStreamApiError } from "@nats-io/jetstream";
+import { type KV, type KvEntry, Kvm } from "@nats-io/kv";
+import type { NatsConnection } from "@nats-io/transport-node";
+import { LIMITS } from "../core/limits.ts";
+import type { Clock, Logger } from "../core/ports.ts";
+import type { LayerLock } from "../core/store.ts";
+import { keyName } from "./facts_packer.ts";
+
+/** Options of {@link NatsLayerLocks}. */
+export interface NatsLayerLocksOptions {
+  readonly connection: NatsConnection;
+  /** Name of the bucket. */
+  readonly bucket: string;
+  /** Servers of a cluster that keep each key. */
+  readonly replicas: number;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  /** Makes names that no other process makes. */
+  readonly newId: () => string;
+}
+
+/** A lock that was granted because nobody could be asked. */
+const UNLOCKED: LayerLock = { [Symbol.asyncDispose]: () => Promise.resolve() };
+
+/** Gives out locks; see LayerFactsStore.lock in core/store.ts. */
+export class NatsLayerLocks {
+  readonly #options: NatsLayerLocksOptions;
+  #kv: Promise<KV> | undefined;
+  /** When nobody could be asked, first and last. */
+  #silence: { readonly since: number; readonly until: number } | undefined;
+
+  constructor(options: NatsLayerLocksOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * Waits for the lock of a key.
+   *
+   * @throws the signal's reason, nothing else.
+   */
+  async lock(key: string, signal: AbortSignal): Promise<LayerLock> {
+    const { clock, logger, newId } = this.#options;
+    const name = await keyName(key);
+    const id = newId();
+    for (let abandoned: number | undefined;;) {
+      signal.throwIfAborted();
+      try {
+        const kv = await this.#open();
+        const taken = await take(kv, name, id, abandoned);
+        abandoned = taken === undefined ? await this.#abandoned(kv, name, signal) : undefined;
+        this.#silence = undefined;
+        if (taken !== undefined) return this.#held(kv, name, id, taken);
+      } catch (error) {
+        signal.throwIfAborted();
+        if (this.#silentFor() >= LIMITS.layerLockMs) {
+          logger.warn("Layers cannot be locked, other daemons may read them too", { error });
+          return UNLOCKED;
+        }
+        await clock.sleep(LIMITS.storeRetryMinMs, signal);
+      }
+    }
+  }
+
+  /**
+   * Watches a key that another holds. Resolves once it is released (undefined), or with the revision that stayed the same
+   * for the length of a lease.
+   */
+  async #abandoned(kv: KV, name: string, signal: AbortSignal): Promise<number | undefined> {
+    const { clock } = this.#options;
+    const watcher = await kv.watch({ key: name });
+    const stop = (): void => watcher.stop();
+    let silence = new AbortController();
+    let over = false;
+    const restart = (): void => {
+      silence.abort();
+      silence = new AbortController();
+      clock.sleep(LIMITS.layerLockMs, silence.signal).then(() => {
+        over = true;
+        stop();
+      }, () => {});
+    };
+    signal.addEventListener("abort", stop, { once: true });
+    try {
+      restart();
+      let revision: number | undefined;
+      for await (const entry of watcher) {
+        if (signal.aborted || entry.operation !== "PUT") return undefined;
+        revision = entry.revision;
+        restart();
+      }
+      return over ? revision : undefined;
+    } finally {
+      silence.abort();
+      signal.removeEventListener("abort", stop);
+      stop();
+    }
+  }
+
+  /** Gives signs of life until the lock is released or another has it. */
+  #held(kv: KV, name: string, id: string, taken: number): LayerLock {
+    const { clock } = this.#options;
+    const released = new AbortController();
+    let revision: number | undefined = taken;
+    const beating = (async () => {
+      while (revision !== undefined) {
+        await clock.sleep(LIMITS.layerLockHeartbeatMs, released.signal);
+        revision = await prolong(kv, name, id, revision);
+      }
+    })().catch(() => {});
+    return {
+      [Symbol.asyncDispose]: async () => {
+        released.abort();
+        await beating;
+        if (revision !== undefined) await kv.delete(name, { previousSeq: revision }).catch(() => {});
+      },
+    };
+  }
+
+  /**
+   * How long nobody could be asked, this time included. After the length of a lease everybody's locks count as given up:
+   * their holders cannot give a sign of life either.
+   */
+  #silentFor(): number {
+    const now = this.#options.clock.now();
+    const { since, until } = this.#silence ?? { since: now, until: now };
+    this.#silence = { since: now - until > LIMITS.layerLockMs ? now : since, until: now };
+    return now - this.#silence.since;
+  }
+
+  async #open(): Promise<KV> {
+    const { connection, bucket, replicas } = this.#options;
+    const opening = this.#kv ??= openBucket(connection, bucket, replicas);
+    try {
+      return await opening;
+    } catch (error) {
+      if (this.#kv === opening) this.#kv = undefined;
+      throw error;
+    }
+  }
+}
+
+function openBucket(connection: NatsConnection, name: string, replicas: number): Promise<KV> {
+  const client = jetstream(connection, { timeout: LIMITS.layerStoreAnswerMs });
+  // Answers of the leader alone: what a replica has not yet heard of is no free lock.
+  return new Kvm(client).create(name, { history: 1, replicas, ttl: LIMITS.layerLockKeptMs, allow_direct: false });
+}
+
+/**
+ * Takes a key that nobody holds, or whose revision is still the `abandoned` one.
+ *
+ * @returns The new revision; undefined when another holds the key.
+ */
+async function take(kv: KV, name: string, id: string, abandoned: number | undefined): Promise<number | undefined> {
+  const entry = await kv.get(name);
+  if (isOwn(entry, id)) return entry?.revision;
+  const held = entry !== null && entry.operation === "PUT";
+  if (held && entry.revision !== abandoned) return undefined;
+  return await write(kv, name, id, entry?.revision ?? 0);
+}
+
+/** Rewrites an own key; undefined when another has it. One that could not be written is tried again with the next sign. */
+async function prolong(kv: KV, name: string, id: string, revision: number): Promise<number | undefined> {
+  try {
+    const written = await write(kv, name, id, revision);
+    if (written !== undefined) return written;
+    // The answer to an earlier sign was lost, or another took the lock.
+    const entry = await kv.get(name);
+    return isOwn(entry, id) ? entry?.revision : undefined;
+  } catch {
+    return revision;
+  }
+}
+
+/** Writes a key if its last revision is still the one (0: none); undefined when it is not. */
+async function write(kv: KV, name: string, id: string, previousSeq: number): Promise<number | undefined> {
+  try {
+    return await kv.put(name, id, { previousSeq });
+  } catch (error) {
+    const code = error instanceof JetStreamApiError ? error.code : undefined;
+    const { StreamWrongLastSequence, StreamWrongLastSequenceUnknown } = JetStreamApiCodes;
+    if (code === StreamWrongLastSequence || code === StreamWrongLastSequenceUnknown) return undefined;
+    throw error;
+  }
+}
+
+function isOwn(entry: KvEntry | null, id: string): boolean {
+  return entry !== null && entry.operation === "PUT" && entry.string() === id;
+}

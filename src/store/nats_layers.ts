@@ -1,0 +1,192 @@
+/**
+ * The facts of layers in a key-value bucket of NATS JetStream, for all daemons that use it. A layer has a message for each
+ * piece of its packed facts and one, written last, that says how many there are; the newest of its messages is when it was
+ * used. Together they stay below a bound; the longest unused go first.
+ *
+ * @module
+ */
+import { jetstream, type JetStreamManager } from "@nats-io/jetstream";
+import { type KV, Kvm } from "@nats-io/kv";
+import type { NatsConnection } from "@nats-io/transport-node";
+import { LIMITS } from "../core/limits.ts";
+import type { Clock, Logger } from "../core/ports.ts";
+import type { LayerFactsStore, LayerLock } from "../core/store.ts";
+import type { LayerFacts } from "../core/types.ts";
+import { concatBytes } from "../lib/bytes.ts";
+import type { Pause } from "../lib/packed.ts";
+import { keyName, packFacts, unpackFacts } from "./facts_packer.ts";
+import { NatsLayerLocks } from "./nats_layer_locks.ts";
+
+/** How far below the bound a clean-up goes, so that the next facts do not begin another. */
+const ROOM = 0.9;
+/** Room in a message for its subject and headers. */
+const MESSAGE_HEAD_BYTES = 4096;
+
+/** Options of {@link NatsLayers}. */
+export interface NatsLayersOptions {
+  readonly connection: NatsConnection;
+  /** Begins the names of the buckets: `<prefix>-layers` and `<prefix>-layer-locks`. */
+  readonly prefix: string;
+  /** Servers of a cluster that keep each message. */
+  readonly replicas: number;
+  /** Bytes of all facts together; OUTPOST_CACHE_MAX_BYTES. */
+  readonly maxBytes: number;
+  readonly clock: Clock;
+  readonly pause: Pause;
+  readonly logger: Logger;
+  /** Makes names that no other process makes. */
+  readonly newId: () => string;
+  /** Told how many bytes there are, as far as this process knows. */
+  readonly onBytes?: ((bytes: number) => void) | undefined;
+}
+
+/** A {@link LayerFactsStore} that several daemons share. Facts that cannot be used are taken away. */
+export class NatsLayers implements LayerFactsStore {
+  readonly #options: NatsLayersOptions;
+  readonly #locks: NatsLayerLocks;
+  #bucket: Promise<Bucket> | undefined;
+  #failing = false;
+
+  constructor(options: NatsLayersOptions) {
+    this.#options = options;
+    const { prefix, logger } = options;
+    this.#locks = new NatsLayerLocks({ ...options, bucket: `${prefix}-layer-locks`, logger });
+  }
+
+  async get(key: string): Promise<LayerFacts | undefined> {
+    const { pause, logger } = this.#options;
+    const name = await keyName(key);
+    try {
+      const bucket = await this.#open();
+      const packed = await this.#read(bucket, name);
+      if (packed === undefined) return undefined;
+      try {
+        return await unpackFacts(key, packed, pause);
+      } catch (error) {
+        logger.warn("Stored facts of a layer cannot be used, the layer is read again", { name, error });
+        await bucket.remove(name);
+        return undefined;
+      }
+    } catch (error) {
+      this.#warnOnce("Shared facts of layers cannot be read, layers are read instead", error);
+      return undefined;
+    }
+  }
+
+  async put(key: string, facts: LayerFacts): Promise<void> {
+    const { maxBytes, pause, onBytes } = this.#options;
+    try {
+      const packed = await packFacts(key, facts, pause);
+      if (packed === undefined || packed.length > maxBytes) return;
+      const bucket = await this.#open();
+      const used = await bucket.bytes();
+      const left = used + packed.length > maxBytes ? await bucket.makeRoom(maxBytes * ROOM - packed.length) : used;
+      await this.#write(bucket, await keyName(key), packed);
+      onBytes?.(left + packed.length);
+      this.#failing = false;
+    } catch (error) {
+      this.#warnOnce("Facts of a layer cannot be shared, scans go on without", error);
+    }
+  }
+
+  lock(key: string, signal: AbortSignal): Promise<LayerLock> {
+    return this.#locks.lock(key, signal);
+  }
+
+  async #read(bucket: Bucket, name: string): Promise<Uint8Array | undefined> {
+    const head = await bucket.kv.get(headKey(name));
+    if (head === null || head.operation !== "PUT") return undefined;
+    const pieces: Uint8Array[] = [];
+    for (let index = 0; index < Number(head.string()); index++) {
+      const piece = await bucket.kv.get(pieceKey(name, index));
+      // What is left of it is of no use; the checksums find pieces of two writers.
+      if (piece === null || piece.operation !== "PUT") return new Uint8Array();
+      pieces.push(piece.value);
+    }
+    const { clock } = this.#options;
+    if (clock.now() - head.created.getTime() > LIMITS.sharedFactsTouchMs) {
+      await bucket.kv.put(headKey(name), head.value).catch(() => {});
+    }
+    return concatBytes(pieces);
+  }
+
+  async #write({ kv, pieceBytes }: Bucket, name: string, packed: Uint8Array): Promise<void> {
+    const count = Math.ceil(packed.length / pieceBytes);
+    for (let index = 0; index < count; index++) {
+      await kv.put(pieceKey(name, index), packed.subarray(index * pieceBytes, (index + 1) * pieceBytes));
+    }
+    await kv.put(headKey(name), String(count));
+  }
+
+  /** The bucket, made by whoever comes first; asked for again after a failure. */
+  async #open(): Promise<Bucket> {
+    const { connection, prefix, replicas } = this.#options;
+    const opening = this.#bucket ??= openBucket(connection, `${prefix}-layers`, replicas);
+    try {
+      return await opening;
+    } catch (error) {
+      if (this.#bucket === opening) this.#bucket = undefined;
+      throw error;
+    }
+  }
+
+  #warnOnce(message: string, error: unknown): void {
+    if (!this.#failing) this.#options.logger.warn(message, { error });
+    this.#failing = true;
+  }
+}
+
+interface Bucket {
+  readonly kv: KV;
+  readonly pieceBytes: number;
+  bytes(): Promise<number>;
+  remove(name: string): Promise<void>;
+  /** Removes what was used longest ago until at most so many bytes are left; answers how many are. */
+  makeRoom(target: number): Promise<number>;
+}
+
+async function openBucket(connection: NatsConnection, name: string, replicas: number): Promise<Bucket> {
+  const client = jetstream(connection, { timeout: LIMITS.layerStoreAnswerMs });
+  const manager = await client.jetstreamManager();
+  // Answers of the leader alone: a replica that lags behind would have a layer read twice.
+  const kv = await new Kvm(client).create(name, { history: 1, replicas, allow_direct: false });
+  const stream = `KV_${name}`;
+  const largest = connection.info?.max_payload ?? Infinity;
+  return {
+    kv,
+    pieceBytes: Math.max(1, Math.min(LIMITS.sharedFactsChunkBytes, largest - MESSAGE_HEAD_BYTES)),
+    bytes: async () => (await manager.streams.info(stream)).state.bytes,
+    remove: async (layer) => {
+      await manager.streams.purge(stream, { filter: `$KV.${name}.${layer}.>` });
+    },
+    makeRoom: (target) => makeRoom(kv, manager, stream, target),
+  };
+}
+
+async function makeRoom(kv: KV, manager: JetStreamManager, stream: string, target: number): Promise<number> {
+  const layers = new Map<string, { readonly name: string; usedAt: number; bytes: number }>();
+  // Without their contents.
+  const listing = { key: ">", headers_only: true };
+  for await (const { key, created, length } of await kv.history(listing)) {
+    const name = key.slice(0, key.indexOf("."));
+    const layer = layers.get(name) ?? { name, usedAt: 0, bytes: 0 };
+    layer.usedAt = Math.max(layer.usedAt, created.getTime());
+    layer.bytes += length;
+    layers.set(name, layer);
+  }
+  let left = [...layers.values()].reduce((sum, { bytes }) => sum + bytes, 0);
+  for (const { name, bytes } of [...layers.values()].toSorted((a, b) => a.usedAt - b.usedAt)) {
+    if (left <= target) break;
+    await manager.streams.purge(stream, { filter: `$KV.${stream.slice(3)}.${name}.>` });
+    left -= bytes;
+  }
+  return left;
+}
+
+function headKey(name: string): string {
+  return `${name}.head`;
+}
+
+function pieceKey(name: string, index: number): string {
+  return `${name}.${index}`;
+}
