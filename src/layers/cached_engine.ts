@@ -1,6 +1,6 @@
 /**
  * A layer engine that reads a layer once in its life: facts are taken from a store, and scans that need the same layer at
- * the same time share one reading.
+ * the same time share one reading, those of other processes on the same store too.
  *
  * @module
  */
@@ -42,7 +42,7 @@ async function extract(
   layer: LayerHandle,
   options: ExtractOptions,
 ): Promise<LayerFacts> {
-  const { engine, store, underWay, onLayer } = cached;
+  const { engine, underWay, onLayer } = cached;
   const { digest } = layer;
   const { also, signal } = options;
   const read = async (): Promise<LayerFacts> => {
@@ -65,23 +65,38 @@ async function extract(
     // It failed or was cancelled for reasons of its own; whoever comes first tries next.
     if (underWay.get(key) === other) underWay.delete(key);
   }
-  const mine = (async () => {
-    const stored = await store?.get(key);
-    signal.throwIfAborted();
-    if (stored !== undefined && fits(stored, layer, options)) {
-      onLayer?.("stored");
-      return stored;
-    }
-    const facts = await read();
-    await store?.put(key, facts);
-    return facts;
-  })();
+  const mine = storedOrRead(cached, key, layer, options, read);
   underWay.set(key, mine);
   try {
     return await mine;
   } finally {
     if (underWay.get(key) === mine) underWay.delete(key);
   }
+}
+
+async function storedOrRead(
+  { store, onLayer }: CachedEngineOptions,
+  key: string,
+  layer: LayerHandle,
+  options: ExtractOptions,
+  read: () => Promise<LayerFacts>,
+): Promise<LayerFacts> {
+  const stored = async (): Promise<LayerFacts | undefined> => {
+    const facts = await store?.get(key);
+    options.signal.throwIfAborted();
+    if (facts === undefined || !fits(facts, layer, options)) return undefined;
+    onLayer?.("stored");
+    return facts;
+  };
+  const known = await stored();
+  if (known !== undefined) return known;
+  // Waited for before the engine is asked, which takes memory and connections.
+  await using lock = await store?.lock?.(key, options.signal);
+  const others = lock === undefined ? undefined : await stored();
+  if (others !== undefined) return others;
+  const facts = await read();
+  await store?.put(key, facts);
+  return facts;
 }
 
 /** Whether facts are those of this layer as the image describes it, within the caller's bound. */

@@ -29,6 +29,25 @@ class MapStore implements LayerFactsStore {
   }
 }
 
+/** A store that two processes share. */
+class LockedStore extends MapStore {
+  readonly held = new Map<string, Promise<void>>();
+  locks = 0;
+  async lock(key: string): Promise<AsyncDisposable> {
+    this.locks++;
+    for (let other = this.held.get(key); other !== undefined; other = this.held.get(key)) await other;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.held.set(key, promise);
+    return {
+      [Symbol.asyncDispose]: () => {
+        this.held.delete(key);
+        resolve();
+        return promise;
+      },
+    };
+  }
+}
+
 const idle = (): { signal: AbortSignal } => ({ signal: new AbortController().signal });
 
 describe("cachedEngine()", () => {
@@ -113,5 +132,28 @@ describe("cachedEngine()", () => {
     await expect(waiting).rejects.toThrow("cancelled");
     gate.resolve();
     expect((await reading).entries).toHaveLength(1);
+  });
+
+  it("reads no layer that another process reads: it waits, and has its facts", async () => {
+    const { handle, opens } = fakeLayer(BYTES);
+    const store = new LockedStore();
+    const { one, origins } = setUp(store);
+    const other = setUp(store);
+    const [a, b] = await Promise.all([one, other.one].map((each) => each.extract(handle, idle())));
+    expect(a).toEqual(b);
+    expect([opens(), origins, other.origins, store.locks]).toEqual([1, ["read"], ["stored"], 2]);
+    await one.extract(handle, idle());
+    expect(store.locks).toBe(2);
+  });
+
+  it("leaves no lock behind when the reading fails", async () => {
+    const { handle } = fakeLayer(BYTES);
+    const store = new LockedStore();
+    const { one } = setUp(store);
+    await expect(one.extract({ ...handle, size: 1 }, idle())).rejects.toMatchObject({ code: "INTEGRITY" });
+    expect((await one.extract(handle, idle())).entries).toHaveLength(1);
+    const cancelled = AbortSignal.abort(new Error("cancelled"));
+    await expect(setUp(store).one.extract({ ...handle, size: 2 }, { signal: cancelled })).rejects.toThrow("cancelled");
+    expect(store.held.size).toBe(0);
   });
 });
