@@ -83,7 +83,7 @@ async function askStore({ world }: CommandContext, toolbox: Toolbox, action: Job
   try {
     return await readStore(store, action, world.clock.now());
   } finally {
-    store.close();
+    await store.close();
   }
 }
 

@@ -359,6 +359,11 @@ export interface CallbackRequest {
 export interface CallbackTransport {
   /** Resolves with the upstream's answer, whatever its status; rejects when it could not be delivered. */
   send(request: CallbackRequest, signal: AbortSignal): Promise<{ readonly status: number }>;
+  /**
+   * Whether a callback could leave now. Where several processes share a store, only those that say so take callbacks; one
+   * that cannot tell has no such method.
+   */
+  ready?(): boolean;
 }
 
 /** State of one broker socket, as /healthcheck shows it. */

@@ -64,15 +64,23 @@ export interface LeasedJob {
   readonly cancelled: boolean;
 }
 
-/** A lease: who works on the job, and until when others believe it. */
+/** A lease: who works on the job, or sends the callback, and until when others believe it. */
 export interface Lease {
   readonly owner: string;
   readonly now: number;
   readonly until: number;
 }
 
+/** A job that an owner holds now. */
+export interface HeldJob {
+  readonly id: string;
+  readonly cancelled: boolean;
+}
+
 /** The end of one image of a job. */
 export interface CompletedTarget {
+  /** Who holds the job. */
+  readonly owner: string;
   readonly sequence: number;
   readonly outcome: TargetOutcome;
   /** Key of the result that its callback carries; it is in the store already, or in `result`. */
@@ -161,6 +169,7 @@ export interface Backlog {
 
 /** What {@link Store.purge} takes away. */
 export interface Retention {
+  readonly now: number;
   /** Jobs that ended, and results that were used last, before this time. */
   readonly before: number;
   /** Packed bytes of results that may stay; the longest unused go first. Results of pending callbacks always stay. */
@@ -170,7 +179,8 @@ export interface Retention {
 /**
  * Jobs, callbacks and results. Every method is one transaction. Those that an acknowledgement depends on (accept,
  * complete, cancel, retry) are on disk when they resolve; the others survive the end of the process, and after a power
- * failure only cost work that is done again.
+ * failure only cost work that is done again. Where several processes share the store, the times of a {@link Lease} are
+ * compared with those of others: their clocks may differ by much less than a lease lasts.
  *
  * @throws {OutpostError} every method: STORE_UNAVAILABLE when nothing can be written now, STORE_UNUSABLE when the
  * database is damaged.
@@ -178,10 +188,13 @@ export interface Retention {
 export interface Store {
   /** Whether it outlives the process. */
   readonly durable: boolean;
+  /** Whether other processes work on it too. */
+  readonly shared: boolean;
   /**
    * Accepts a job, or finds the one that the same request was accepted as.
    *
-   * @throws {OutpostError} BUSY when `maxQueued` jobs wait.
+   * @throws {OutpostError} BUSY when `maxQueued` jobs wait; processes that share a store may each exceed it by what they
+   * accept at the same moment.
    */
   accept(job: NewJob): Promise<Accepted>;
   /**
@@ -189,35 +202,50 @@ export interface Store {
    * once more.
    */
   claim(lease: Lease): Promise<LeasedJob | undefined>;
-  /** Prolongs the owner's leases. */
+  /** Prolongs the owner's leases, of jobs and of callbacks. */
   heartbeat(lease: Lease): Promise<void>;
-  /** Puts a job back until `notBefore`. */
+  /** The jobs that the owner holds: one that is not among them any more is another's, whose results alone count. */
+  held(owner: string): Promise<readonly HeldJob[]>;
+  /** Puts a job back until `notBefore`. Does nothing when the owner does not hold it. */
   defer(
     id: string,
-    options: { readonly notBefore: number; readonly now: number; readonly error: StoredError },
-  ): Promise<
-    void
-  >;
-  /** Puts a job back as if it had not been claimed. */
-  release(id: string, now: number): Promise<void>;
+    options: {
+      readonly owner: string;
+      readonly notBefore: number;
+      readonly now: number;
+      readonly error: StoredError;
+    },
+  ): Promise<void>;
+  /** Puts a job back as if it had not been claimed. Does nothing when the owner does not hold it. */
+  release(id: string, options: { readonly owner: string; readonly now: number }): Promise<void>;
   /**
    * Ends the image at the job's position: its callback is due. With the last one the job is reporting. Does nothing, and
-   * answers false, when the job is not at that image.
+   * answers false, when the job is not at that image, or another holds it.
    */
   complete(id: string, target: CompletedTarget): Promise<boolean>;
-  /** The next callback that is due, of a job that is not in `except`; those of one job come in their order. */
-  nextCallback(now: number, except: readonly string[]): Promise<PendingCallback | undefined>;
+  /**
+   * Leases the next callback that is due, of a job that is not in `except`; those of one job come in their order. The
+   * owner of a lease may take it again, others when it is over.
+   */
+  nextCallback(lease: Lease, except: readonly string[]): Promise<PendingCallback | undefined>;
   /** The packed bytes of a result; undefined when there is none. */
   result(key: string, now: number): Promise<Uint8Array | undefined>;
   /** Whether there is a result with a key that begins so. */
   hasResults(prefix: string): Promise<boolean>;
-  /** Puts a callback off. */
-  postpone(jobId: string, sequence: number, nextAt: number): Promise<void>;
-  /** Ends a callback: delivered, or dead with the reason. Ends the job with its last one; answers the job's state. */
+  /** Puts a callback off, and ends its lease. Does nothing when another holds it. */
+  postpone(
+    jobId: string,
+    sequence: number,
+    options: { readonly owner: string; readonly nextAt: number },
+  ): Promise<void>;
+  /**
+   * Ends a callback: delivered, or dead with the reason. Ends the job with its last one; answers the job's state. What was
+   * delivered is so whoever holds it; dead it becomes by its holder alone.
+   */
   settle(
     jobId: string,
     sequence: number,
-    end: { readonly now: number; readonly error?: StoredError | undefined },
+    end: { readonly owner: string; readonly now: number; readonly error?: StoredError | undefined },
   ): Promise<JobState>;
   /** Marks a job that is not yet reporting as cancelled; answers its state, undefined when there is no such job. */
   cancel(id: string, now: number): Promise<JobState | undefined>;
@@ -227,11 +255,15 @@ export interface Store {
   list(filter: JobFilter): Promise<readonly JobSummary[]>;
   job(id: string): Promise<JobDetail | undefined>;
   backlog(): Promise<Backlog>;
-  /** When the next job or callback that waits for its time is due; undefined when none does. */
+  /** When the next job or callback that waits for its time, or for the end of a lease, is due; undefined when none does. */
   nextDue(now: number): Promise<number | undefined>;
   /** Takes away what is old or too much; answers the number of jobs. */
   purge(retention: Retention): Promise<number>;
-  close(): void;
+  /** Calls the listener after another process changed something that may be work for this one. One listener at a time. */
+  onChange?(listener: () => void): void;
+  /** Why nothing can be read or written now; undefined when it can, as far as is known. */
+  problem?(): string | undefined;
+  close(): void | Promise<void>;
 }
 
 /** The facts of layers, by key. A store of this kind may lose them at any time: they only cost work. */

@@ -40,6 +40,9 @@ class Deferral extends Error {
   }
 }
 
+/** Why a scan is cut short: the job's lease was over, and another process goes on with it. */
+class LostJob extends Error {}
+
 /** Accepts jobs, runs them and reports on them. */
 export class JobService {
   readonly #options: JobServiceOptions;
@@ -54,6 +57,8 @@ export class JobService {
   #draining = false;
   #loop: Promise<void> | undefined;
   #purgeAt = 0;
+  /** When the leases are prolonged next; undefined while there are none. */
+  #beatAt: number | undefined;
 
   constructor(options: JobServiceOptions) {
     this.#options = options;
@@ -63,13 +68,26 @@ export class JobService {
     this.#owner = options.newId();
     const { store, transport, clock, logger, pause, onCallback } = options;
     const onChange = (): void => this.#alarm.ring();
-    this.#outbox = new Outbox({ store, transport, clock, logger, pause, onOutcome: onCallback, onChange });
+    const owner = this.#owner;
+    this.#outbox = new Outbox({ store, owner, transport, clock, logger, pause, onOutcome: onCallback, onChange });
+    store.onChange?.(() => this.wake());
   }
 
   /** Begins with what the store has. */
   start(): void {
     this.#loop ??= this.#run();
     this.#outbox.start();
+  }
+
+  /** Looks at the store again: it has something new, or what could not be sent may be sent now. */
+  wake(): void {
+    this.#alarm.ring();
+    this.#outbox.wake();
+  }
+
+  /** Why the store can neither be read nor written now; undefined when it can. */
+  get problem(): string | undefined {
+    return this.#options.store.problem?.();
   }
 
   /**
@@ -178,7 +196,15 @@ export class JobService {
     deadline.removeEventListener("abort", cancel);
     await this.#outbox.stop(new OutpostError("CANCELLED", "The process is stopping"));
     await this.#tellRest();
-    this.#options.store.close();
+    const { store, clock, logger } = this.#options;
+    // Callbacks that were cut short are another's at once.
+    const now = clock.now();
+    if (store.shared) {
+      await store.heartbeat({ owner: this.#owner, now, until: now }).catch((error: unknown) =>
+        logger.warn("Leases cannot be ended, others take over when they are over", { error: toOutpostError(error) })
+      );
+    }
+    await store.close();
   }
 
   async #tellRest(): Promise<void> {
@@ -212,8 +238,8 @@ export class JobService {
   async #drained(): Promise<boolean> {
     if (this.#running.size > 0) return false;
     if (this.#stop.signal.aborted) return true;
-    const { store, clock } = this.#options;
-    if (store.durable) return await store.nextCallback(clock.now(), []).catch(() => undefined) === undefined;
+    const { store } = this.#options;
+    if (store.durable) return this.#outbox.idle;
     const { queued, scanning, pending } = await store.backlog();
     return queued + scanning + pending === 0;
   }
@@ -229,17 +255,37 @@ export class JobService {
       if (!this.#running.has(job.id)) this.#begin(job);
     }
     const now = clock.now();
-    if (this.#running.size > 0) await store.heartbeat({ owner: this.#owner, now, until: now + LIMITS.jobLeaseMs });
+    await this.#keepLeases(now);
     if (now >= this.#purgeAt) await this.#purge(now);
     const { queued, scanning } = await store.backlog();
     onDepth?.(queued + scanning);
     const times = [
       await store.nextDue(now) ?? Infinity,
-      this.#running.size > 0 ? now + LIMITS.jobHeartbeatMs : Infinity,
+      this.#beatAt ?? Infinity,
       store.durable || queued + scanning > 0 ? this.#purgeAt : Infinity,
     ];
     const until = Math.min(...times);
     return Number.isFinite(until) ? until : undefined;
+  }
+
+  /** Prolongs leases when it is time to, and ends scans of jobs that others have or that others cancelled. */
+  async #keepLeases(now: number): Promise<void> {
+    const { store } = this.#options;
+    if (this.#running.size === 0 && !this.#outbox.sending) {
+      this.#beatAt = undefined;
+      return;
+    }
+    this.#beatAt ??= now + LIMITS.jobHeartbeatMs;
+    if (now >= this.#beatAt) {
+      this.#beatAt = now + LIMITS.jobHeartbeatMs;
+      await store.heartbeat({ owner: this.#owner, now, until: now + LIMITS.jobLeaseMs });
+    }
+    if (!store.shared || this.#running.size === 0) return;
+    const held = new Map((await store.held(this.#owner)).map(({ id, cancelled }) => [id, cancelled]));
+    for (const [id, { cancel }] of this.#running) {
+      if (!held.has(id)) cancel.abort(new LostJob("Another process goes on with the job"));
+      else if (held.get(id) === true) cancel.abort(cancelledByOperator());
+    }
   }
 
   /** Results that nobody takes must not fill the disk. */
@@ -253,7 +299,7 @@ export class JobService {
     const { store, retention, logger } = this.#options;
     const ms = store.durable ? retention.ms : Math.min(retention.ms, LIMITS.retentionEveryMs);
     const maxBytes = store.durable ? retention.bytes : Math.min(retention.bytes, LIMITS.resultMemoryBytes);
-    const jobs = await store.purge({ before: now - ms, maxBytes });
+    const jobs = await store.purge({ now, before: now - ms, maxBytes });
     if (jobs > 0) logger.info("Jobs that ended long ago were taken away", { jobs });
     this.#purgeAt = now + LIMITS.retentionEveryMs;
   }
@@ -275,18 +321,24 @@ export class JobService {
     try {
       await this.#scanAll(job, signal);
     } catch (error) {
+      if (error instanceof LostJob) {
+        logger.warn("Scan request goes on elsewhere: this process was silent for too long", { id, requestId });
+        return;
+      }
+      const owner = this.#owner;
       const stopped = this.#stop.signal.aborted;
       const known = toOutpostError(error);
       const put = async (): Promise<void> => {
         if (error instanceof Deferral) {
           const { code, message } = error.failure;
           const stored = { code, message: this.#options.redact(message) };
-          await store.defer(id, { notBefore: error.notBefore, now: clock.now(), error: stored });
-        } else if (stopped) await store.release(id, clock.now());
+          await store.defer(id, { owner, notBefore: error.notBefore, now: clock.now(), error: stored });
+        } else if (stopped) await store.release(id, { owner, now: clock.now() });
         else {
           logger.error("Scan request interrupted, trying again", { id, requestId, error: known });
           const notBefore = clock.now() + LIMITS.storeRetryMaxMs;
-          await store.defer(id, { notBefore, now: clock.now(), error: { code: known.code, message: known.message } });
+          const stored = { code: known.code, message: known.message };
+          await store.defer(id, { owner, notBefore, now: clock.now(), error: stored });
         }
       };
       // When this fails too, the lease ends by itself.
@@ -305,8 +357,9 @@ export class JobService {
       // What was waited for in vain is not waited for again with each of a thousand images, until one of them succeeds.
       if (exhausted === true) attempts = this.#attempts;
       else if (end.outcome !== "error") attempts = 1;
-      const complete = (): Promise<boolean> => store.complete(job.id, { sequence, ...end, now: clock.now() });
-      if (!await persist(complete, clock, this.#stop.signal)) return;
+      const complete = (): Promise<boolean> =>
+        store.complete(job.id, { owner: this.#owner, sequence, ...end, now: clock.now() });
+      if (!await persist(complete, clock, this.#stop.signal)) throw new LostJob("The job is at another image");
       this.#outbox.wake();
     }
   }
@@ -337,6 +390,7 @@ export class JobService {
     } catch (error) {
       // A scan that this process cut short is not a result: nobody learns "error" because of a restart.
       this.#stop.signal.throwIfAborted();
+      if (signal.reason instanceof LostJob) throw signal.reason;
       const known = signal.aborted ? cancelledByOperator() : toOutpostError(error);
       const log = { id, requestId, image: target && targetName(target), attempts, error: known };
       if (known.retryable && !signal.aborted && !job.cancelled && attempts < this.#attempts) {

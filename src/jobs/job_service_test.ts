@@ -426,6 +426,7 @@ describe("JobService", () => {
     await first.accept(job([{}, {}]));
     await store.claim({ owner: "a process that ended", now: 0, until: 1 });
     await store.complete("job-1", {
+      owner: "a process that ended",
       sequence: 0,
       outcome: "error",
       error: '{"status":"error","scanResults":[]}',

@@ -21,12 +21,14 @@ export type DeliveryOutcome = "delivered" | "refused" | "retried" | "abandoned";
 /** What {@link Outbox} works with. */
 export interface OutboxOptions {
   readonly store: Store;
+  /** Whose leases those of callbacks are. */
+  readonly owner: string;
   readonly transport: CallbackTransport;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly pause: Pause;
   readonly onOutcome?: ((outcome: DeliveryOutcome) => void) | undefined;
-  /** Called after each attempt. */
+  /** Called after each attempt, and when nothing more is due. */
   readonly onChange?: (() => void) | undefined;
 }
 
@@ -36,6 +38,8 @@ export class Outbox {
   readonly #alarm: Alarm;
   readonly #sending = new Map<string, Promise<void>>();
   readonly #stop = new AbortController();
+  /** Whether the store was not looked at since there may be something new. */
+  #unseen = true;
   #loop: Promise<void> | undefined;
 
   constructor(options: OutboxOptions) {
@@ -50,7 +54,18 @@ export class Outbox {
 
   /** Looks at the store again: there is something new. */
   wake(): void {
+    this.#unseen = true;
     this.#alarm.ring();
+  }
+
+  /** Whether callbacks are on their way. */
+  get sending(): boolean {
+    return this.#sending.size > 0;
+  }
+
+  /** Whether nothing is on its way, and nothing was due when the store was looked at last. */
+  get idle(): boolean {
+    return !this.#unseen && !this.sending;
   }
 
   /** Ends what is on its way when the signal aborts, and waits for it. The rest stays in the store. */
@@ -78,22 +93,34 @@ export class Outbox {
   }
 
   async #fill(): Promise<void> {
-    const { store, clock } = this.#options;
+    const { store, clock, owner, onChange } = this.#options;
     while (this.#sending.size < LIMITS.callbacksInFlight && !this.#stop.signal.aborted) {
-      const next = await store.nextCallback(clock.now(), [...this.#sending.keys()]);
-      if (next === undefined) return;
+      this.#unseen = false;
+      const now = clock.now();
+      const lease = { owner, now, until: now + LIMITS.jobLeaseMs };
+      const next = this.#mayTake() ? await store.nextCallback(lease, [...this.#sending.keys()]) : undefined;
+      if (next === undefined) {
+        if (this.idle) onChange?.();
+        return;
+      }
       const sending = this.#deliver(next).finally(() => {
         this.#sending.delete(next.jobId);
-        this.#alarm.ring();
-        this.#options.onChange?.();
+        this.wake();
+        onChange?.();
       });
       this.#sending.set(next.jobId, sending);
     }
   }
 
+  /** What this process cannot send now is left to those that can. */
+  #mayTake(): boolean {
+    const { store, transport } = this.#options;
+    return !store.shared || transport.ready?.() !== false;
+  }
+
   /** One attempt. Never rejects. */
   async #deliver(callback: PendingCallback): Promise<void> {
-    const { store, clock, logger, onOutcome } = this.#options;
+    const { store, owner, clock, logger, onOutcome } = this.#options;
     const { signal } = this.#stop;
     const { jobId, sequence } = callback;
     const log = { id: jobId, requestId: callback.requestId, sequence };
@@ -117,7 +144,7 @@ export class Outbox {
       }
       const error = failure && { code: failure.code, message: failure.message };
       onOutcome?.(outcome);
-      const settle = (): Promise<JobState> => store.settle(jobId, sequence, { now: clock.now(), error });
+      const settle = (): Promise<JobState> => store.settle(jobId, sequence, { owner, now: clock.now(), error });
       await persist(settle, clock, signal);
     } catch (error) {
       // It stays pending: the other side may see it twice, under the same key.
@@ -128,7 +155,7 @@ export class Outbox {
   }
 
   async #postpone({ jobId, sequence, attempts, kind }: PendingCallback, error: OutpostError): Promise<void> {
-    const { store, clock, logger, onOutcome } = this.#options;
+    const { store, owner, clock, logger, onOutcome } = this.#options;
     const { retryMinMs: min, retryMaxMs: max } = LIMITS;
     const waitMs = backoff(attempts + 1, { min, max, random: clock.random() });
     logger.warn("Callback not delivered, trying again", {
@@ -141,7 +168,7 @@ export class Outbox {
     });
     onOutcome?.("retried");
     const nextAt = clock.now() + waitMs;
-    await persist(() => store.postpone(jobId, sequence, nextAt), clock, this.#stop.signal);
+    await persist(() => store.postpone(jobId, sequence, { owner, nextAt }), clock, this.#stop.signal);
   }
 
   async #send(callback: PendingCallback): Promise<OutpostError | undefined> {

@@ -30,6 +30,7 @@ describe("Outbox", () => {
     answer = () => 200;
     outbox = new Outbox({
       store,
+      owner: "outbox",
       clock,
       logger,
       pause: () => Promise.resolve(),
@@ -59,7 +60,7 @@ describe("Outbox", () => {
     await store.accept({ ...job, credentials: new Uint8Array(1), acceptedAt: clock.now(), maxQueued: 99 });
     await store.claim({ owner: "me", now: clock.now(), until: clock.now() + 1000 });
     for (let sequence = 0; sequence < images; sequence++) {
-      await store.complete(id, { sequence, outcome: "error", error: ERROR, now: clock.now() });
+      await store.complete(id, { owner: "me", sequence, outcome: "error", error: ERROR, now: clock.now() });
     }
     outbox.wake();
     await clock.advance(0);

@@ -8,6 +8,7 @@ import type {
   Accepted,
   Backlog,
   CompletedTarget,
+  HeldJob,
   JobDetail,
   JobFilter,
   JobState,
@@ -46,7 +47,13 @@ const CLAIM = `SELECT * FROM jobs WHERE state IN ('queued', 'scanning') AND leas
 /** A {@link Store} in a file. */
 export class SqliteStore implements Store {
   readonly durable = true;
+  readonly shared = false;
   readonly #db: Database;
+  /**
+   * Leases of callbacks, by job: of the first that is pending, since no other is handed out. They are of this process,
+   * which has the database alone, so that a full disk does not keep callbacks from being sent.
+   */
+  readonly #sending = new Map<string, { readonly sequence: number; readonly owner: string; readonly until: number }>();
 
   /**
    * Opens the store; leases of processes that ended are let go, since this one alone has the database.
@@ -104,32 +111,45 @@ export class SqliteStore implements Store {
   }
 
   async heartbeat({ owner, until }: Lease): Promise<void> {
+    for (const [id, held] of this.#sending) if (held.owner === owner) this.#sending.set(id, { ...held, until });
     await this.#db.lazy(() => this.#db.run("UPDATE jobs SET lease_until = ? WHERE lease_owner = ?", until, owner));
+  }
+
+  async held(owner: string): Promise<readonly HeldJob[]> {
+    return this.#db.all("SELECT id, cancelled FROM jobs WHERE lease_owner = ?", owner)
+      .map((row) => ({ id: text(row["id"]), cancelled: row["cancelled"] === 1 }));
   }
 
   async defer(
     id: string,
-    { notBefore, now, error }: { readonly notBefore: number; readonly now: number; readonly error: StoredError },
+    { owner, notBefore, now, error }: {
+      readonly owner: string;
+      readonly notBefore: number;
+      readonly now: number;
+      readonly error: StoredError;
+    },
   ): Promise<void> {
     await this.#db.lazy(() =>
       this.#db.run(
         `UPDATE jobs SET state = 'queued', not_before = ?, error = ?, updated_at = ?, lease_owner = NULL, lease_until = 0
-         WHERE id = ? AND state = 'scanning'`,
+         WHERE id = ? AND state = 'scanning' AND lease_owner = ?`,
         notBefore,
         JSON.stringify(error),
         now,
         id,
+        owner,
       )
     );
   }
 
-  async release(id: string, now: number): Promise<void> {
+  async release(id: string, { owner, now }: { readonly owner: string; readonly now: number }): Promise<void> {
     await this.#db.lazy(() =>
       this.#db.run(
         `UPDATE jobs SET state = 'queued', attempts = max(0, attempts - 1), updated_at = ?, lease_owner = NULL, lease_until = 0
-         WHERE id = ? AND state = 'scanning'`,
+         WHERE id = ? AND state = 'scanning' AND lease_owner = ?`,
         now,
         id,
+        owner,
       )
     );
   }
@@ -137,8 +157,9 @@ export class SqliteStore implements Store {
   complete(id: string, target: CompletedTarget): Promise<boolean> {
     return this.#db.durable(() => {
       const job = this.#db.get("SELECT * FROM jobs WHERE id = ?", id);
+      const { owner, now, resultKey, result } = target;
       if (job === undefined || job["state"] !== "scanning" || job["position"] !== target.sequence) return false;
-      const { now, resultKey, result } = target;
+      if (job["lease_owner"] !== owner) return false;
       if (resultKey !== undefined && result !== undefined) {
         this.#db.run(
           "INSERT OR REPLACE INTO results (key, bytes, used_at, body) VALUES (?, ?, ?, ?)",
@@ -190,9 +211,11 @@ export class SqliteStore implements Store {
     );
   }
 
-  async nextCallback(now: number, except: readonly string[]): Promise<PendingCallback | undefined> {
-    const row = this.#db.get(DUE, now, JSON.stringify(except));
+  async nextCallback({ owner, now, until }: Lease, except: readonly string[]): Promise<PendingCallback | undefined> {
+    const others = [...this.#sending].filter(([, held]) => held.owner !== owner && held.until > now).map(([id]) => id);
+    const row = this.#db.get(DUE, now, JSON.stringify([...except, ...others]));
     if (row === undefined) return undefined;
+    this.#sending.set(text(row["job_id"]), { sequence: count(row["sequence"]), owner, until });
     const jobId = text(row["job_id"]);
     return {
       jobId,
@@ -221,7 +244,12 @@ export class SqliteStore implements Store {
       undefined;
   }
 
-  async postpone(jobId: string, sequence: number, nextAt: number): Promise<void> {
+  async postpone(
+    jobId: string,
+    sequence: number,
+    { owner, nextAt }: { readonly owner: string; readonly nextAt: number },
+  ): Promise<void> {
+    if (this.#isAnothers(jobId, sequence, owner)) return;
     await this.#db.lazy(() =>
       this.#db.run(
         "UPDATE callbacks SET attempts = attempts + 1, next_at = ? WHERE job_id = ? AND sequence = ? AND state = 'pending'",
@@ -230,22 +258,21 @@ export class SqliteStore implements Store {
         sequence,
       )
     );
+    this.#letGo(jobId, sequence);
   }
 
-  settle(
+  async settle(
     jobId: string,
     sequence: number,
-    { now, error }: { readonly now: number; readonly error?: StoredError | undefined },
+    { owner, now, error }: {
+      readonly owner: string;
+      readonly now: number;
+      readonly error?: StoredError | undefined;
+    },
   ): Promise<JobState> {
-    return this.#db.lazy(() => {
-      this.#db.run(
-        `UPDATE callbacks SET state = ?, ended_at = ?, error = ? WHERE job_id = ? AND sequence = ? AND state = 'pending'`,
-        error === undefined ? "delivered" : "dead",
-        now,
-        error === undefined ? null : JSON.stringify(error),
-        jobId,
-        sequence,
-      );
+    const ends = error === undefined || !this.#isAnothers(jobId, sequence, owner);
+    const state = await this.#db.lazy(() => {
+      if (ends) this.#endCallback(jobId, sequence, now, error);
       const job = this.#db.get(`${SUMMARY} WHERE j.id = ?`, jobId);
       const state = text(job?.["state"]) as JobState;
       if (state !== "reporting" || count(job?.["pending"]) > 0) return state;
@@ -253,6 +280,28 @@ export class SqliteStore implements Store {
       this.#db.run("UPDATE jobs SET state = ?, updated_at = ? WHERE id = ?", end, now, jobId);
       return end;
     });
+    if (ends) this.#letGo(jobId, sequence);
+    return state;
+  }
+
+  #endCallback(jobId: string, sequence: number, now: number, error: StoredError | undefined): void {
+    this.#db.run(
+      `UPDATE callbacks SET state = ?, ended_at = ?, error = ? WHERE job_id = ? AND sequence = ? AND state = 'pending'`,
+      error === undefined ? "delivered" : "dead",
+      now,
+      error === undefined ? null : JSON.stringify(error),
+      jobId,
+      sequence,
+    );
+  }
+
+  #isAnothers(jobId: string, sequence: number, owner: string): boolean {
+    const held = this.#sending.get(jobId);
+    return held?.sequence === sequence && held.owner !== owner;
+  }
+
+  #letGo(jobId: string, sequence: number): void {
+    if (this.#sending.get(jobId)?.sequence === sequence) this.#sending.delete(jobId);
   }
 
   cancel(id: string, now: number): Promise<JobState | undefined> {
@@ -325,7 +374,9 @@ export class SqliteStore implements Store {
         UNION ALL SELECT min(next_at) FROM callbacks WHERE state = 'pending' AND next_at > ?1)`,
       now,
     )?.["t"];
-    return typeof at === "number" ? at : undefined;
+    const leases = [...this.#sending.values()].map(({ until }) => until).filter((until) => until > now);
+    const next = leases.reduce((a, b) => Math.min(a, b), typeof at === "number" ? at : Infinity);
+    return Number.isFinite(next) ? next : undefined;
   }
 
   async purge({ before, maxBytes }: Retention): Promise<number> {

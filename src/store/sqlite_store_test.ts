@@ -22,6 +22,7 @@ describe("SqliteStore", () => {
     await first.accept(newJob("b"));
     await first.claim({ owner: "old", now: 1000, until: 61_000 });
     await first.complete("a", {
+      owner: "old",
       sequence: 0,
       outcome: "success",
       resultKey: "k",
@@ -31,7 +32,11 @@ describe("SqliteStore", () => {
     first.close();
     using second = Object.assign(open(file), { [Symbol.dispose]: () => second.close() });
     expect(await second.claim({ owner: "new", now: 1002, until: 61_002 })).toMatchObject({ id: "a", position: 1 });
-    expect(await second.nextCallback(1002, [])).toMatchObject({ jobId: "a", sequence: 0, resultKey: "k" });
+    expect(await second.nextCallback({ owner: "new", now: 1002, until: 61_002 }, [])).toMatchObject({
+      jobId: "a",
+      sequence: 0,
+      resultKey: "k",
+    });
     expect(await second.result("k", 1003)).toHaveLength(3);
   });
 

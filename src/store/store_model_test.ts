@@ -37,13 +37,14 @@ class Model {
 
 /** The worker: what it holds, and what time it is. */
 interface Worker {
+  owner: string;
   now: number;
   held: { readonly id: string; readonly position: number } | undefined;
 }
 
 async function act(store: Store, action: Action, worker: Worker): Promise<unknown> {
-  const { now, held } = worker;
-  const lease = { owner: "me", now, until: now + 60_000 };
+  const { owner, now, held } = worker;
+  const lease = { owner, now, until: now + 60_000 };
   switch (action.kind) {
     case "accept": {
       const { total, closing } = action;
@@ -55,24 +56,26 @@ async function act(store: Store, action: Action, worker: Worker): Promise<unknow
     case "heartbeat":
       return await store.heartbeat(lease);
     case "release":
-      return held && await store.release(held.id, now);
+      return held && await store.release(held.id, { owner, now });
     case "defer":
       return held &&
-        await store.defer(held.id, { notBefore: now + action.ms, now, error: { code: "X", message: "y" } });
+        await store.defer(held.id, { owner, notBefore: now + action.ms, now, error: { code: "X", message: "y" } });
     case "complete": {
       const { outcome } = action;
       const result = { resultKey: `k-${held?.id}`, result: new Uint8Array([held?.position ?? 0]) };
       const what = outcome === "error" ? { error: "{}" } : result;
-      return held && await store.complete(held.id, { sequence: held.position, outcome, now, ...what });
+      return held && await store.complete(held.id, { owner, sequence: held.position, outcome, now, ...what });
     }
     case "deliver":
     case "refuse":
     case "postpone": {
-      const next = await store.nextCallback(now, []);
+      const next = await store.nextCallback(lease, []);
       if (next === undefined) return undefined;
-      if (action.kind === "postpone") return [next, await store.postpone(next.jobId, next.sequence, now + 500)];
+      if (action.kind === "postpone") {
+        return [next, await store.postpone(next.jobId, next.sequence, { owner, nextAt: now + 500 })];
+      }
       const error = action.kind === "refuse" ? { code: "X", message: "y" } : undefined;
-      return [next, await store.settle(next.jobId, next.sequence, { now, error })];
+      return [next, await store.settle(next.jobId, next.sequence, { owner, now, error })];
     }
     case "cancel":
       return await store.cancel(`j${action.id}`, now);
@@ -128,7 +131,7 @@ it("P1 S6 both stores do the same, lose nothing, and end every job once", async 
     const memory = new MemoryStore();
     let sqlite = open();
     const model = new Model();
-    const worker: Worker = { now: 1_000_000, held: undefined };
+    const worker: Worker = { owner: "me", now: 1_000_000, held: undefined };
     try {
       for (const one of actions) {
         worker.now += 1;
@@ -137,8 +140,9 @@ it("P1 S6 both stores do the same, lose nothing, and end every job once", async 
           // The twin has no crash of its own: leases of a process that ended are let go.
           sqlite.close();
           sqlite = open();
-          await memory.heartbeat({ owner: "me", now: worker.now, until: 0 });
+          await memory.heartbeat({ owner: worker.owner, now: worker.now, until: 0 });
           worker.held = undefined;
+          worker.owner += "'";
           continue;
         }
         const answer = await act(sqlite, one, worker);
