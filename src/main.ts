@@ -238,24 +238,35 @@ export interface ScanEngineOptions {
 export async function createScan(
   { engine: name = "auto", layers, onLayer }: ScanEngineOptions = {},
 ): Promise<ScanFunction> {
-  const [{ wantedFiles }, { createLayerEngine }, { cachedEngine }, { loadFileInflater, loadInflater }, { scanImage }] =
-    await Promise.all(
-      [
-        import("./analyzers/applications.ts"),
-        import("./layers/engine.ts"),
-        import("./layers/cached_engine.ts"),
-        import("./layers/inflaters.ts"),
-        import("./jobs/scan_image.ts"),
-      ],
-    );
+  const [
+    { wantedFiles },
+    { createLayerEngine },
+    { budgetedEngine },
+    { cachedEngine },
+    { loadFileInflater, loadInflater },
+    { scanImage },
+    { MemoryBudget },
+  ] = await Promise.all(
+    [
+      import("./analyzers/applications.ts"),
+      import("./layers/engine.ts"),
+      import("./layers/budgeted_engine.ts"),
+      import("./layers/cached_engine.ts"),
+      import("./layers/inflaters.ts"),
+      import("./jobs/scan_image.ts"),
+      import("./lib/memory_budget.ts"),
+    ],
+  );
   const inflater = await loadInflater(name);
   const fileInflater = await loadFileInflater(name);
   const underWay: LayersUnderWay = new Map();
+  const budget = new MemoryBudget(LIMITS.layersInFlightBytes);
   return (options) => {
     const { patterns, extractors, version } = wantedFiles(options.analysis);
     const extraction = { extractors, inflater: fileInflater };
     const engine = createLayerEngine({ patterns, extraction, version, inflater, eventLoop });
-    const cached = cachedEngine({ engine, store: layers, underWay, onLayer });
+    const budgeted = budgetedEngine(engine, budget);
+    const cached = cachedEngine({ engine: budgeted, store: layers, underWay, onLayer });
     return scanImage({ ...options, engine: cached, clock: systemClock });
   };
 }

@@ -1,5 +1,5 @@
 /**
- * The pipeline: an image's layers become facts one after another, the facts one view, the view a report.
+ * The pipeline: an image's layers become facts, the facts one view, the view a report.
  *
  * @module
  */
@@ -7,7 +7,7 @@ import { analyzeApplications, wantedFiles } from "../analyzers/applications.ts";
 import { analyzeOs } from "../analyzers/mod.ts";
 import { OutpostError, toOutpostError } from "../core/errors.ts";
 import { LIMITS } from "../core/limits.ts";
-import type { Clock, FilePattern, ImageHandle, ImageView, LayerEngine, LayerHandle } from "../core/ports.ts";
+import type { Clock, FilePattern, ImageHandle, ImageView, LayerEngine } from "../core/ports.ts";
 import type { AppAnalysis, ScanEvent, ScanInput, ScanReport } from "../core/scan_ports.ts";
 import type {
   AnalysisOptions,
@@ -18,9 +18,9 @@ import type {
   Problem,
 } from "../core/types.ts";
 import { withDeadline } from "../lib/deadline.ts";
-import { KeptLayers } from "../layers/kept_layers.ts";
 import { buildScanResults, manifestFiles } from "../results/mod.ts";
 import { attributeLayers } from "./attribute_layers.ts";
+import { readLayers } from "./read_layers.ts";
 
 /** What {@link scanImage} works with. */
 export interface ScanImageOptions {
@@ -45,8 +45,8 @@ export interface ScanImageOptions {
 export type ScanFunction = (options: Omit<ScanImageOptions, "engine" | "clock">) => Promise<ScanReport>;
 
 /**
- * Scans one image. Reads each distinct layer once, one at a time, so that memory is that of one layer. A layer that
- * cannot be read whole ends the scan: a result that misses a layer would look clean.
+ * Scans one image. Reads each distinct layer once, a few at a time ({@link readLayers}). A layer that cannot be read whole
+ * ends the scan: a result that misses a layer would look clean.
  *
  * @throws {LayerError} naming the layer.
  * @throws {OutpostError} LIMIT_EXCEEDED, UNSUPPORTED_IMAGE, ANALYSIS_FAILED, TIMEOUT or CANCELLED.
@@ -181,50 +181,8 @@ function checkSize({ image, maxImageBytes, imageName }: ScanImageOptions): numbe
   return total;
 }
 
-async function extractAll(options: ScanImageOptions, also?: FilePattern): Promise<readonly LayerFacts[]> {
-  const { image, imageName, engine, analysis, signal, onEvent } = options;
-  const done = new Map<string, LayerFacts>();
-  const kept = new KeptLayers({ history: analysis?.layerAttribution === true });
-  const again = repeatedKeys(image.layers);
-  for (const [index, layer] of image.layers.entries()) {
-    signal.throwIfAborted();
-    const key = layerKey(layer);
-    const known = done.get(key);
-    onEvent?.({ kind: "layer-start", index, name: layer.name, size: layer.size });
-    const onProgress = (storedBytes: number): void => onEvent?.({ kind: "layer-progress", index, storedBytes });
-    try {
-      const maxKeptBytes = LIMITS.imageKeptBytes - kept.bytes;
-      if (maxKeptBytes <= 0) throw tooMuch(imageName);
-      const facts = known ?? await engine.extract(layer, { signal, onProgress, also, maxKeptBytes });
-      if (again.has(key)) done.set(key, facts);
-      kept.add(facts);
-      const { storedBytes, entryCount: entries } = facts;
-      onEvent?.({ kind: "layer-done", index, storedBytes, entries, reused: known !== undefined });
-    } catch (error) {
-      onEvent?.({ kind: "layer-failed", index, message: toOutpostError(error).message });
-      throw error;
-    }
-  }
-  return kept.layers;
-}
-
-function tooMuch(imageName: string): OutpostError {
-  return new OutpostError(
-    "LIMIT_EXCEEDED",
-    `Cannot scan ${imageName}: the package databases and manifests of its layers have more than ` +
-      `${LIMITS.imageKeptBytes} bytes together (imageKeptBytes)`,
-  );
-}
-
-/** Layers that an image has more than once: only their facts are held for the next mention. */
-function repeatedKeys(layers: readonly LayerHandle[]): ReadonlySet<string> {
-  const keys = layers.map(layerKey);
-  return new Set(keys.filter((key, index) => keys.indexOf(key) !== index));
-}
-
-/** Two mentions of one layer are read once only when the digest of the stored bytes says that they are the same. */
-function layerKey(layer: LayerHandle): string {
-  return layer.digest ?? layer.name;
+function extractAll(options: ScanImageOptions, also?: FilePattern): Promise<readonly LayerFacts[]> {
+  return readLayers({ ...options, history: options.analysis?.layerAttribution === true, also });
 }
 
 function unique(problems: readonly Problem[]): Problem[] {

@@ -210,7 +210,7 @@ describe("scanImage()", () => {
         return ENGINE.extract(layer, extract);
       },
     };
-    const image = imageOf(debianSample(), { layers: handles });
+    const image = imageOf(debianSample(), { layers: handles, source: "docker-archive" });
     const run = async (analysis: AnalysisOptions): Promise<number[]> => {
       bounds.length = 0;
       const report = await scanImage(options(image, { engine, analysis }));
