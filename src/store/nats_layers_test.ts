@@ -1,5 +1,5 @@
 import { Kvm } from "@nats-io/kv";
-import { connect, type NatsConnection } from "@nats-io/transport-node";
+import type { NatsConnection } from "@nats-io/transport-node";
 import { describe, expect, it } from "vitest";
 import { FakeClock, systemClock } from "../../tests/fakes/clock.ts";
 import { RecordingLogger } from "../../tests/fakes/logger.ts";
@@ -11,6 +11,7 @@ import type { Clock } from "../core/ports.ts";
 import type { LayerFacts } from "../core/types.ts";
 import { FACTS } from "./layer_files_suite.ts";
 import { NatsLayers } from "./nats_layers.ts";
+import { connect } from "./nats_sockets.ts";
 
 const KEY = "sha256:1 extractor null";
 

@@ -4,7 +4,8 @@
  * @module
  */
 import { jetstreamManager } from "@nats-io/jetstream";
-import { connect, type NodeConnectionOptions } from "@nats-io/transport-node";
+import type { NodeConnectionOptions } from "@nats-io/transport-node";
+import { connect } from "../../src/store/nats_sockets.ts";
 import { peerPath } from "./mod.ts";
 import { freePort, type ServerProcess, startProcess } from "./process.ts";
 import { createCa } from "./tls.ts";

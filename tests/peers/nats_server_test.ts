@@ -1,6 +1,7 @@
 import { jetstream, jetstreamManager } from "@nats-io/jetstream";
-import { connect, type NatsConnection } from "@nats-io/transport-node";
+import type { NatsConnection } from "@nats-io/transport-node";
 import { describe, expect, it } from "vitest";
+import { connect } from "../../src/store/nats_sockets.ts";
 import { peer } from "./mod.ts";
 import { type NatsServer, startNatsCluster, startNatsServer } from "./nats_server.ts";
 import { within } from "./process.ts";
