@@ -316,10 +316,10 @@ export const LIMITS = {
   /** Waits between them, with the registry client's own retries inside each. */
   scanRetryMinMs: 5_000,
   scanRetryMaxMs: 10 * 60_000,
-  /** After so long without a sign of life a scan counts as abandoned. */
-  jobLeaseMs: 60_000,
+  /** After so long without a sign of life a scan counts as abandoned: another daemon goes on with it. */
+  jobLeaseMs: 15_000,
   /** How often a sign of life is given: two may be missed. */
-  jobHeartbeatMs: 20_000,
+  jobHeartbeatMs: 5_000,
   /** Callbacks on their way at once, each of another job. */
   callbacksInFlight: 4,
   /** Packed results of undelivered callbacks: above it no scan begins until some are delivered. */
