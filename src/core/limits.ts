@@ -349,8 +349,8 @@ export const LIMITS = {
   layerLockHeartbeatMs: 5_000,
   /** Marks of released and abandoned layer locks are forgotten after this time. */
   layerLockKeptMs: 24 * 60 * 60_000,
-  /** Wait for one answer of JetStream about facts and locks of layers; a server that starts again is back sooner. */
-  layerStoreAnswerMs: 5_000,
+  /** Wait for one answer of JetStream about facts and locks of layers: several fit into a lock's time. */
+  layerStoreAnswerMs: 3_000,
 
   /** TCP and TLS set-up towards a registry, and time to its response head. */
   connectTimeoutMs: 10_000,
