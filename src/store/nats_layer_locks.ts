@@ -110,9 +110,16 @@ export class NatsLayerLocks {
     const released = new AbortController();
     let revision: number | undefined = taken;
     const beating = (async () => {
+      let wait: number = LIMITS.layerLockHeartbeatMs;
       while (revision !== undefined) {
-        await clock.sleep(LIMITS.layerLockHeartbeatMs, released.signal);
-        revision = await prolong(kv, name, id, revision);
+        await clock.sleep(wait, released.signal);
+        try {
+          revision = await prolong(kv, name, id, revision);
+          wait = LIMITS.layerLockHeartbeatMs;
+        } catch {
+          // A server that starts again is back before the others give this one up.
+          wait = LIMITS.storeRetryMinMs;
+        }
       }
     })().catch(() => {});
     return {
@@ -166,17 +173,13 @@ async function take(kv: KV, name: string, id: string, abandoned: number | undefi
   return await write(kv, name, id, entry?.revision ?? 0);
 }
 
-/** Rewrites an own key; undefined when another has it. One that could not be written is tried again with the next sign. */
+/** Rewrites an own key; undefined when another has it. */
 async function prolong(kv: KV, name: string, id: string, revision: number): Promise<number | undefined> {
-  try {
-    const written = await write(kv, name, id, revision);
-    if (written !== undefined) return written;
-    // The answer to an earlier sign was lost, or another took the lock.
-    const entry = await kv.get(name);
-    return isOwn(entry, id) ? entry?.revision : undefined;
-  } catch {
-    return revision;
-  }
+  const written = await write(kv, name, id, revision);
+  if (written !== undefined) return written;
+  // The answer to an earlier sign was lost, or another took the lock.
+  const entry = await kv.get(name);
+  return isOwn(entry, id) ? entry?.revision : undefined;
 }
 
 /** Writes a key if its last revision is still the one (0: none); undefined when it is not. */
