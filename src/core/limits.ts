@@ -331,6 +331,28 @@ export const LIMITS = {
   /** First and longest wait before another attempt at a store that cannot be written. */
   storeRetryMinMs: 250,
   storeRetryMaxMs: 5_000,
+  /** Wait for NATS to answer at the start: its name, its port, TLS and login. */
+  queueConnectMs: 10_000,
+  /** Wait for an acknowledgement of JetStream: a cluster elects a leader within seconds. */
+  queueAnswerMs: 5_000,
+  /** Between attempts to reach NATS again. */
+  queueReconnectMs: 500,
+  /** Daemons that change the same job at once each have their turn after as many attempts as there are daemons. */
+  queueConflicts: 100,
+  /** A request that is longer is kept beside its job, whose record is written anew with each change. */
+  queueInlineRequestBytes: 4 * KiB,
+  /** Pieces of what is larger than a message of NATS may be (1 MiB, unless the server says otherwise). */
+  queuePieceBytes: 256 * KiB,
+  /** Records of jobs above it are packed: those of requests for many images. */
+  queuePackedRecordBytes: 8 * KiB,
+  /** Longest record of a job, unpacked: 1,000 images with two kilobytes each of keys and errors. */
+  queueRecordBytes: 4 * MiB,
+  /** That a result was used is written no more often. */
+  queueResultTouchMs: 10 * 60_000,
+  /** Jobs that are taken away from a shared store at once: the rest waits for the next time. */
+  queuePurgedJobs: 5_000,
+  /** Requests to NATS that are under way at once while many entries are read or taken away. */
+  queueRequestsAtOnce: 32,
   /** Age and size of what has ended are looked at so often. */
   retentionEveryMs: 60 * 60_000,
   /** Jobs of one answer of `/api/jobs`. */

@@ -1,0 +1,202 @@
+/** The shared store on Debian's nats-server: the suite of all stores, and what several processes do to each other. */
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { systemClock } from "../../tests/fakes/clock.ts";
+import { peer } from "../../tests/peers/mod.ts";
+import { type NatsServer, startNatsServer } from "../../tests/peers/nats_server.ts";
+import { within } from "../../tests/peers/process.ts";
+import { LIMITS } from "../core/limits.ts";
+import { NatsLink, type NatsLinkOptions } from "./nats_connection.ts";
+import { NatsStore } from "./nats_store.ts";
+import { newJob, storeSuite } from "./store_suite.ts";
+
+const lease = (now: number, owner: string) => ({ owner, now, until: now + 60_000 });
+const ERROR = { code: "TIMEOUT", message: "It took too long" };
+
+describe.skipIf(!peer("nats-server").available)("NATS", () => {
+  let server: NatsServer;
+  let buckets = 0;
+  beforeAll(async () => {
+    server = await startNatsServer();
+  });
+  afterAll(() => server.stop());
+
+  async function open(prefix: string, more: Partial<NatsLinkOptions> = {}): Promise<NatsStore> {
+    const target = { servers: [server.url] };
+    const link = await NatsLink.open({ target, name: "outpost test", clock: systemClock, ...more });
+    return await NatsStore.open({ link, prefix, replicas: undefined, newId: () => crypto.randomUUID() });
+  }
+
+  storeSuite("NatsStore", () => open(`suite-${++buckets}`));
+
+  describe("NatsStore", () => {
+    /** Runs `work` with stores of several processes on the same buckets. */
+    async function shared(
+      count: number,
+      work: (...stores: readonly NatsStore[]) => Promise<void>,
+      more: Partial<NatsLinkOptions> = {},
+    ): Promise<void> {
+      const prefix = `shared-${++buckets}`;
+      const stores = await Promise.all(Array.from({ length: count }, () => open(prefix, more)));
+      try {
+        await work(...stores);
+      } finally {
+        await Promise.all(stores.map((store) => store.close()));
+      }
+    }
+
+    /** Resolves when `test` answers true, which it is asked after each change that the store tells of. */
+    async function changed(store: NatsStore, test: () => Promise<boolean>): Promise<void> {
+      await within(10_000, "a change to be seen", async (signal) => {
+        while (!await test()) {
+          signal.throwIfAborted();
+          const { promise, resolve } = Promise.withResolvers<void>();
+          const timer = setTimeout(resolve, 50);
+          store.onChange(resolve);
+          await promise;
+          clearTimeout(timer);
+        }
+      });
+    }
+
+    const queued = (store: NatsStore, count: number): Promise<void> =>
+      changed(store, async () => (await store.backlog()).queued === count);
+
+    it("P1 gives each job to one of three processes", async () => {
+      await shared(3, async (...stores) => {
+        const [first] = stores as [NatsStore];
+        for (let n = 0; n < 30; n++) await first.accept(newJob(`j${n}`));
+        await Promise.all(stores.map((store) => queued(store, 30)));
+        const claimed = await Promise.all(stores.map(async (store, n) => {
+          const ids: string[] = [];
+          for (;;) {
+            const job = await store.claim(lease(2000, `process-${n}`));
+            if (job === undefined) return ids;
+            ids.push(job.id);
+          }
+        }));
+        expect(claimed.flat().toSorted()).toEqual(Array.from({ length: 30 }, (_, n) => `j${n}`).toSorted());
+        expect(claimed.every((ids) => ids.length > 0)).toBe(true);
+      });
+    });
+
+    it("P1 hands a job on when its lease is over, and takes nothing more from who had it", async () => {
+      await shared(2, async (...stores) => {
+        const [one, other] = stores as [NatsStore, NatsStore];
+        await one.accept(newJob("a", { total: 1 }));
+        expect(await one.claim(lease(1000, "one"))).toMatchObject({ id: "a" });
+        await changed(other, async () => (await other.backlog()).scanning === 1);
+        expect(await other.claim(lease(60_999, "other"))).toBeUndefined();
+        expect(await other.claim(lease(61_000, "other"))).toMatchObject({ id: "a", attempts: 2 });
+        const end = { sequence: 0, outcome: "success", resultKey: "k", now: 61_001 } as const;
+        expect(await one.complete("a", { ...end, owner: "one", result: new Uint8Array([1]) })).toBe(false);
+        await one.defer("a", { owner: "one", notBefore: 9e9, now: 61_002, error: ERROR });
+        await one.heartbeat(lease(61_003, "one"));
+        expect(await one.held("one")).toEqual([]);
+        expect(await other.complete("a", { ...end, owner: "other", result: new Uint8Array([2]) })).toBe(true);
+        expect(await one.result("k", 61_004)).toEqual(new Uint8Array([2]));
+      });
+    });
+
+    it("P1 has a callback sent by one, and by another when that one is gone", async () => {
+      await shared(2, async (...stores) => {
+        const [one, other] = stores as [NatsStore, NatsStore];
+        const result = crypto.getRandomValues(new Uint8Array(3000));
+        await one.accept(newJob("a", { total: 1, closing: false }));
+        await one.claim(lease(1000, "one"));
+        const end = { owner: "one", sequence: 0, outcome: "success", resultKey: "k", result, now: 1001 } as const;
+        await one.complete("a", end);
+        await changed(other, async () => (await other.backlog()).pending === 1);
+        expect((await other.backlog()).pendingBytes).toBe(3000);
+        const taken = await Promise.all([one, other].map((store, n) => store.nextCallback(lease(2000, `${n}`), [])));
+        expect(taken.filter((callback) => callback !== undefined)).toHaveLength(1);
+        expect(await one.nextCallback(lease(62_000, "third"), [])).toMatchObject({ jobId: "a", sequence: 0 });
+        expect(await other.result("k", 62_000)).toEqual(result);
+        expect(await other.settle("a", 0, { owner: "third", now: 62_001 })).toBe("done");
+        await changed(one, async () => (await one.list({ limit: 1 }))[0]?.state === "done");
+        expect(await one.nextCallback(lease(9e9, "one"), [])).toBeUndefined();
+      });
+    });
+
+    it("tells who runs a job that another process cancelled it", async () => {
+      await shared(2, async (...stores) => {
+        const [runs, cancels] = stores as [NatsStore, NatsStore];
+        await runs.accept(newJob("a"));
+        await runs.claim(lease(1000, "runs"));
+        expect(await cancels.cancel("a", 1001)).toBe("scanning");
+        await changed(runs, async () => (await runs.held("runs"))[0]?.cancelled === true);
+      });
+    });
+
+    it("accepts the same request once, whichever processes are asked at the same moment", async () => {
+      await shared(3, async (...stores) => {
+        const accepted = await Promise.all(
+          stores.map((store, n) => store.accept(newJob(`own-${n}`, { requestId: "r", request: "{}" }))),
+        );
+        expect(new Set(accepted.map(({ id }) => id)).size).toBe(1);
+        expect(await stores[0]?.list({ limit: 9 })).toHaveLength(1);
+      });
+    });
+
+    it("keeps what is larger than a message, and gives it back to all", async () => {
+      await shared(2, async (...stores) => {
+        const [one, other] = stores as [NatsStore, NatsStore];
+        const request = JSON.stringify({ text: "x".repeat(3 * LIMITS.queuePieceBytes) });
+        const result = new Uint8Array(5 * LIMITS.queuePieceBytes + 1).map((_, n) => n % 251);
+        await one.accept(newJob("a", { total: 1, request }));
+        await queued(other, 1);
+        expect((await other.claim(lease(1000, "other")))?.request).toBe(request);
+        const end = { owner: "other", sequence: 0, outcome: "success", resultKey: "k", result, now: 1 } as const;
+        await other.complete("a", end);
+        expect(await one.result("k", 2)).toEqual(result);
+        await changed(one, async () => (await one.backlog()).pending === 2);
+        expect((await one.nextCallback(lease(2000, "one"), []))?.request).toBe(request);
+        expect((await one.job("a"))?.request).toBe(request);
+      });
+    });
+
+    it("takes a thousand images to their end", async () => {
+      await shared(1, async (...stores) => {
+        const [store] = stores as [NatsStore];
+        await store.accept(newJob("a", { total: 1000 }));
+        await store.claim(lease(1000, "me"));
+        const long = "d".repeat(200);
+        for (let sequence = 0; sequence < 1000; sequence++) {
+          const error = JSON.stringify({ message: `${long} ${sequence}` });
+          await store.complete("a", { owner: "me", sequence, outcome: "error", error, now: 1001 });
+        }
+        expect(await store.job("a")).toMatchObject({ state: "reporting", pending: 1001 });
+      });
+    });
+
+    it("P1 reads everything again when it is opened, and what was taken away is gone for all", async () => {
+      const prefix = `again-${++buckets}`;
+      const first = await open(prefix);
+      for (const id of ["a", "b"]) {
+        await first.accept(newJob(id, { total: 1, closing: false }));
+        await first.claim(lease(1000, "first"));
+        const result = { resultKey: `k-${id}`, result: new Uint8Array(9) };
+        await first.complete(id, { owner: "first", sequence: 0, outcome: "success", ...result, now: 1 });
+      }
+      await first.settle("a", 0, { owner: "first", now: 2 });
+      await first.close();
+      const second = await open(prefix);
+      const third = await open(prefix);
+      expect((await second.list({ limit: 9 })).map(({ id, state }) => [id, state])).toEqual([
+        ["b", "reporting"],
+        ["a", "done"],
+      ]);
+      expect(await second.purge({ now: 1e9, before: 10, maxBytes: 1e9 })).toBe(1);
+      expect(await second.accept(newJob("c", { requestId: "request-a", request: '{"job":"a"}' }))).toEqual({
+        id: "c",
+        duplicate: false,
+      });
+      await changed(third, async () => (await third.list({ limit: 9 })).map(({ id }) => id).join() === "c,b");
+      expect(await third.hasResults("k-a")).toBe(false);
+      expect(await third.result("k-b", 3)).toHaveLength(9);
+      // The marks go with the next one.
+      await second.purge({ now: 2e9, before: 10, maxBytes: 1e9 });
+      await second.close();
+      await third.close();
+    });
+  });
+});
