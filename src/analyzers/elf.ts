@@ -30,16 +30,18 @@ export interface ElfSegment {
   readonly address: number;
   readonly bytes: number;
   readonly writable: boolean;
+  readonly executable: boolean;
 }
 
 /** A section that takes part in the running program and has bytes in the file. */
 export interface ElfSection {
   readonly at: number;
+  readonly bytes: number;
   readonly writable: boolean;
 }
 
 const HEADER_BYTES = 64;
-const PT_LOAD = 1, PF_W = 2, SHT_NULL = 0, SHT_NOBITS = 8, SHF_WRITE = 1, SHF_ALLOC = 2;
+const PT_LOAD = 1, PF_X = 1, PF_W = 2, SHT_NULL = 0, SHT_NOBITS = 8, SHF_WRITE = 1, SHF_ALLOC = 2;
 
 /** Reads the header; undefined when there is none. */
 export function* readElfHeader(): ByteWindows<ElfHeader | undefined> {
@@ -69,11 +71,13 @@ export function* readElfSegments(header: ElfHeader): ByteWindows<readonly ElfSeg
   const found: ElfSegment[] = [];
   for (const fields of yield* readTable(header, header.segments, wide ? 56 : 32)) {
     if (fields.int(0) !== PT_LOAD) continue;
+    const flags = fields.int(wide ? 4 : 24);
     found.push({
       at: fields.word(wide ? 8 : 4),
       address: fields.word(wide ? 16 : 8),
       bytes: fields.word(wide ? 32 : 16),
-      writable: (fields.int(wide ? 4 : 24) & PF_W) !== 0,
+      writable: (flags & PF_W) !== 0,
+      executable: (flags & PF_X) !== 0,
     });
   }
   return found;
@@ -87,7 +91,11 @@ export function* readElfSections(header: ElfHeader): ByteWindows<readonly ElfSec
     const type = fields.int(4);
     const flags = fields.word(8);
     if (type === SHT_NULL || type === SHT_NOBITS || (flags & SHF_ALLOC) === 0) continue;
-    found.push({ at: fields.word(wide ? 24 : 16), writable: (flags & SHF_WRITE) !== 0 });
+    found.push({
+      at: fields.word(wide ? 24 : 16),
+      bytes: fields.word(wide ? 32 : 20),
+      writable: (flags & SHF_WRITE) !== 0,
+    });
   }
   return found;
 }

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { Buffer } from "node:buffer";
 import { LIMITS } from "../core/limits.ts";
 import type { ByteWindows } from "./byte_windows.ts";
 
@@ -45,7 +46,8 @@ export interface GoModule {
   readonly version: string;
 }
 
-const BLOB_BYTES = 32;
+/** Bytes of the blob; before Go 1.18 its section has no more. */
+export const BLOB_BYTES = 32;
 const BLOCK_BYTES = 4096;
 const INLINE = 2;
 const MAX_VARINT_BYTES = 5;
@@ -109,9 +111,7 @@ export function wordOf(bytes: Uint8Array, at: number, words: WordFormat): number
 
 /** One byte, one character: nothing that is not ASCII is lost, nor made one with something else. */
 export function latin1(bytes: Uint8Array): string {
-  let text = "";
-  for (let at = 0; at < bytes.length; at += 8192) text += String.fromCharCode(...bytes.subarray(at, at + 8192));
-  return text;
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString("latin1");
 }
 
 /**

@@ -21,6 +21,7 @@ import {
   readElfSegments,
 } from "./elf.ts";
 import {
+  BLOB_BYTES,
   BUILD_INFO_MAGIC,
   type BuildInfo,
   latin1,
@@ -80,9 +81,12 @@ export class GoExecutableReader implements FileReader {
   #header: ElfHeader | undefined;
   #notElf = false;
   #segments: readonly ElfSegment[] | undefined;
+  /** The parts of the file that hold nothing but instructions. */
+  #code: readonly ElfSegment[] = [];
   #sections: readonly ElfSection[] | undefined;
-  /** Whether texts without a place are looked for: not in what shows no sign of Go. */
-  #wantsTexts = false;
+  /** Whether texts without a place are looked for: not in what shows no sign of Go, nor in what has them in a section. */
+  #isGo = false;
+  #hasTexts = false;
 
   /** All by their place in the file. */
   readonly #buildInfos = new Map<number, BuildInfo | undefined>();
@@ -102,7 +106,7 @@ export class GoExecutableReader implements FileReader {
     this.#bytes = bytes;
     this.#joint = concatBytes([this.#tail, bytes.subarray(0, MARK_BYTES - 1)]);
     for (const reader of [...this.#readers]) this.#feed(reader);
-    if (!this.#isPastData()) {
+    if (!this.#isPastData() && !this.#isCode(this.#position - this.#tail.length, bytes.length + this.#tail.length)) {
       this.#scan(this.#joint, this.#position - this.#tail.length, this.#tail.length);
       this.#scan(bytes, this.#position, bytes.length);
     }
@@ -173,6 +177,10 @@ export class GoExecutableReader implements FileReader {
     return this.#segments?.every(({ at, bytes }) => at + bytes <= this.#position) ?? false;
   }
 
+  #isCode(from: number, length: number): boolean {
+    return this.#code.some(({ at, bytes }) => at <= from && from + length <= at + bytes);
+  }
+
   #isComplete(): boolean {
     if (this.#notElf) return true;
     return this.#isPastData() && (this.#buildInfos.size === 0 || this.#readers.length === 0);
@@ -186,22 +194,29 @@ export class GoExecutableReader implements FileReader {
     }
     this.#header = header;
     // Go's own linker puts the sections' table at the start, others at the end.
-    this.#wantsTexts ||= header.sections.at < NOTES_BYTES;
+    this.#isGo ||= header.sections.at < NOTES_BYTES;
     this.#start(this.#readSegments(header));
     this.#start(this.#readSections(header));
   }
 
   *#readSegments(header: ElfHeader): ByteWindows {
-    this.#segments = yield* readElfSegments(header);
+    const segments = yield* readElfSegments(header);
+    this.#segments = segments;
+    // A linker that loads constants apart puts none among the instructions; others load both as one.
+    const apart = segments.some(({ writable, executable }) => !writable && !executable);
+    this.#code = apart ? segments.filter(({ executable }) => executable) : [];
   }
 
   *#readSections(header: ElfHeader): ByteWindows {
-    this.#sections = yield* readElfSections(header);
+    const sections = yield* readElfSections(header);
+    this.#sections = sections;
+    // Since Go 1.18 the texts stand behind the blob, in its section. Sections at the end come too late for this.
+    this.#hasTexts = sections.length > 0 && !sections.some(({ bytes, writable }) => writable && bytes === BLOB_BYTES);
   }
 
   *#readNotes(): ByteWindows {
     const notes = latin1(yield { at: 0, length: Math.min(NOTES_BYTES, this.#size) });
-    this.#wantsTexts ||= notes.includes(GO_NOTE);
+    this.#isGo ||= notes.includes(GO_NOTE);
   }
 
   *#readBuildInfo(at: number): ByteWindows {
@@ -231,7 +246,7 @@ export class GoExecutableReader implements FileReader {
     const last = Math.min(starts - 1, bytes.length - MARK_BYTES);
     if (last < 0) return;
     this.#scanAligned(bytes, base, last);
-    if (this.#wantsTexts) this.#scanTexts(bytes, base, last);
+    if (this.#isGo && !this.#hasTexts) this.#scanTexts(bytes, base, last);
   }
 
   /**

@@ -61,8 +61,9 @@ export function* readFileTable(
 }
 
 function layoutOf(bytes: Uint8Array, at: number): Layout | undefined {
-  const [b0 = 0, b1, b2, b3 = 0, b4, b5, b6, b7] = bytes.subarray(at, at + FILE_TABLE_MAGIC_BYTES);
-  if (b1 !== 0xff || b2 !== 0xff || b4 !== 0 || b5 !== 0) return undefined;
+  // Asked at every sixteenth byte that may begin one: nothing is allocated for those that do not.
+  if (bytes[at + 1] !== 0xff || bytes[at + 2] !== 0xff || bytes[at + 4] !== 0 || bytes[at + 5] !== 0) return undefined;
+  const b0 = bytes[at] ?? 0, b3 = bytes[at + 3] ?? 0, b6 = bytes[at + 6], b7 = bytes[at + 7];
   if ((b6 !== 1 && b6 !== 2 && b6 !== 4) || (b7 !== 4 && b7 !== 8)) return undefined;
   const littleEndian = b3 === 0xff;
   const layout = littleEndian ? LAYOUTS.get(b0) : b0 === 0xff ? LAYOUTS.get(b3) : undefined;

@@ -127,7 +127,7 @@ export function goExecutable(options: GoExecutableOptions = {}): Uint8Array<Arra
     ...(table === undefined || tableAt === undefined
       ? []
       : [{ name: pie ? 1 : 13, type: 1, flags: pie ? 3 : 2, at: tableAt, size: table.length }]),
-    { name: 24, type: 1, flags: 3, at: blobAt, size: (pie ? tableAt ?? end : end) - blobAt },
+    { name: 24, type: 1, flags: 3, at: blobAt, size: inline ? (pie ? tableAt ?? end : end) - blobAt : 32 },
     { name: 38, type: 3, flags: 0, at: namesAt, size: nameTable.length },
   ];
   const rowBytes = concatBytes(rows.map((row) => numbers.section(row)));
