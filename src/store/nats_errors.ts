@@ -21,7 +21,6 @@ const CODE = {
   storageResources: 10047,
   replicasNotSupported: 10074,
   notEnabled: 10076,
-  tooFewPeers: 10069,
   memoryResources: 10028,
 };
 
@@ -81,7 +80,6 @@ function explainApi(error: JetStreamApiError): Explanation {
       };
     case CODE.replicasNotSupported:
     case CODE.clusterNoPeers:
-    case CODE.tooFewPeers:
       return {
         why: "there are too few servers for so many replicas",
         hint: "Lower OUTPOST_QUEUE_REPLICAS, or add servers with JetStream to the cluster.",

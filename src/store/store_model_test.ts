@@ -1,8 +1,13 @@
-/** S6: random actions on both stores, with crashes and jumps of the clock, against each other and against the promises. */
+/** S6: random actions on the stores, with crashes and jumps of the clock, against each other and against the promises. */
 import fc from "fast-check";
 import { expect, it } from "vitest";
 import type { JobState, Store, TargetOutcome } from "../core/store.ts";
+import { systemClock } from "../../tests/fakes/clock.ts";
+import { peer } from "../../tests/peers/mod.ts";
+import { startNatsServer } from "../../tests/peers/nats_server.ts";
 import { MemoryStore } from "./memory_store.ts";
+import { NatsLink } from "./nats_connection.ts";
+import { NatsStore } from "./nats_store.ts";
 import { SqliteStore } from "./sqlite_store.ts";
 import { newJob } from "./store_suite.ts";
 
@@ -122,48 +127,76 @@ function check(model: Model, action: Action, answer: unknown, worker: Worker): v
   if (action.kind === "resend" && typeof answer === "number" && answer > 0) model.final.delete(`j${action.id}`);
 }
 
-it("P1 S6 both stores do the same, lose nothing, and end every job once", async () => {
+/** A store of the kind under test: opened again after each crash, with what it had. */
+interface Opener {
+  open(): Store | Promise<Store>;
+  /** What a process that ends leaves to the clock: its leases, where nobody knows that it ended. */
+  letGo(store: Store, owner: string, now: number): Promise<void>;
+}
+
+/** Runs the actions on the store and on its twin in memory. */
+async function compare(actions: readonly Action[], { open, letGo }: Opener): Promise<void> {
+  const memory = new MemoryStore();
+  let store = await open();
+  const model = new Model();
+  const worker: Worker = { owner: "me", now: 1_000_000, held: undefined };
+  try {
+    for (const one of actions) {
+      worker.now += 1;
+      if (one.kind === "jump") worker.now += one.ms;
+      if (one.kind === "crash") {
+        await letGo(store, worker.owner, worker.now);
+        await store.close();
+        store = await open();
+        // The twin has no crash of its own: leases of a process that ended are let go.
+        await memory.heartbeat({ owner: worker.owner, now: worker.now, until: 0 });
+        worker.held = undefined;
+        worker.owner += "'";
+        continue;
+      }
+      const answer = await act(store, one, worker);
+      expect(await act(memory, one, worker)).toEqual(answer);
+      check(model, one, answer, worker);
+      expect(await store.list({ limit: 99 })).toEqual(await memory.list({ limit: 99 }));
+      expect(await store.nextDue(worker.now)).toBe(await memory.nextDue(worker.now));
+      expect(await store.backlog()).toEqual(await memory.backlog());
+    }
+    const jobs = await store.list({ limit: 99 });
+    expect(jobs.map((job) => job.id).toSorted()).toEqual([...model.accepted.keys()].toSorted());
+    for (const [id, state] of model.final) expect(jobs.find((job) => job.id === id)?.state).toBe(state);
+  } finally {
+    await store.close();
+  }
+}
+
+const RUNS = Number(Deno.env.get("OUTPOST_TEST_MODEL_RUNS") ?? 60);
+
+it("P1 S6 SQLite and memory do the same, lose nothing, and end every job once", async () => {
   const directory = Deno.makeTempDirSync();
   let files = 0;
-  const run = async (actions: readonly Action[]): Promise<void> => {
-    const path = `${directory}/${++files}.db`;
-    const open = (): SqliteStore => new SqliteStore({ path, defer: queueMicrotask, now: () => 0 });
-    const memory = new MemoryStore();
-    let sqlite = open();
-    const model = new Model();
-    const worker: Worker = { owner: "me", now: 1_000_000, held: undefined };
-    try {
-      for (const one of actions) {
-        worker.now += 1;
-        if (one.kind === "jump") worker.now += one.ms;
-        if (one.kind === "crash") {
-          // The twin has no crash of its own: leases of a process that ended are let go.
-          sqlite.close();
-          sqlite = open();
-          await memory.heartbeat({ owner: worker.owner, now: worker.now, until: 0 });
-          worker.held = undefined;
-          worker.owner += "'";
-          continue;
-        }
-        const answer = await act(sqlite, one, worker);
-        expect(await act(memory, one, worker)).toEqual(answer);
-        check(model, one, answer, worker);
-        expect(await sqlite.list({ limit: 99 })).toEqual(await memory.list({ limit: 99 }));
-        expect(await sqlite.nextDue(worker.now)).toBe(await memory.nextDue(worker.now));
-        expect(await sqlite.backlog()).toEqual(await memory.backlog());
-      }
-      const jobs = await sqlite.list({ limit: 99 });
-      expect(jobs.map((job) => job.id).toSorted()).toEqual([...model.accepted.keys()].toSorted());
-      for (const [id, state] of model.final) expect(jobs.find((job) => job.id === id)?.state).toBe(state);
-    } finally {
-      sqlite.close();
-      Deno.removeSync(path);
-    }
-  };
   try {
-    const runs = Number(Deno.env.get("OUTPOST_TEST_MODEL_RUNS") ?? 60);
-    await fc.assert(fc.asyncProperty(fc.array(action, { maxLength: 60 }), run), { numRuns: runs });
+    const run = async (actions: readonly Action[]): Promise<void> => {
+      const path = `${directory}/${++files}.db`;
+      const open = (): SqliteStore => new SqliteStore({ path, defer: queueMicrotask, now: () => 0 });
+      await compare(actions, { open, letGo: () => Promise.resolve() });
+      Deno.removeSync(path);
+    };
+    await fc.assert(fc.asyncProperty(fc.array(action, { maxLength: 60 }), run), { numRuns: RUNS });
   } finally {
     Deno.removeSync(directory, { recursive: true });
   }
+});
+
+it.skipIf(!peer("nats-server").available)("P1 S6 NATS and memory do the same", async () => {
+  await using server = await startNatsServer();
+  let buckets = 0;
+  const run = async (actions: readonly Action[]): Promise<void> => {
+    const prefix = `model-${++buckets}`;
+    const open = async (): Promise<Store> => {
+      const link = await NatsLink.open({ target: { servers: [server.url] }, name: "test", clock: systemClock });
+      return await NatsStore.open({ link, prefix, replicas: undefined, newId: () => crypto.randomUUID() });
+    };
+    await compare(actions, { open, letGo: (store, owner, now) => store.heartbeat({ owner, now, until: 0 }) });
+  };
+  await fc.assert(fc.asyncProperty(fc.array(action, { maxLength: 60 }), run), { numRuns: Math.ceil(RUNS / 4) });
 });

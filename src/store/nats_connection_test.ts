@@ -1,0 +1,160 @@
+/** What becomes of the shared store when NATS refuses, goes away and comes back, and on a cluster. */
+import { describe, expect, it } from "vitest";
+import { systemClock } from "../../tests/fakes/clock.ts";
+import { peer, peerPath } from "../../tests/peers/mod.ts";
+import { startNatsCluster, startNatsServer } from "../../tests/peers/nats_server.ts";
+import { freePort, startProcess, within } from "../../tests/peers/process.ts";
+import { NatsLink, type QueueTarget } from "./nats_connection.ts";
+import { NatsStore } from "./nats_store.ts";
+import { newJob } from "./store_suite.ts";
+
+/** A store whose connection tells of its changes. */
+interface Opened {
+  readonly store: NatsStore;
+  /** Resolves when the connection is (not) there. */
+  state(connected: boolean): Promise<void>;
+}
+
+async function open(target: QueueTarget, replicas?: number): Promise<Opened> {
+  let connected = false;
+  let wake = (): void => {};
+  const onState = (now: boolean): void => {
+    connected = now;
+    wake();
+  };
+  const link = await NatsLink.open({ target, name: "outpost test", clock: systemClock, onState });
+  const store = await NatsStore.open({ link, prefix: "test", replicas, newId: () => crypto.randomUUID() })
+    .catch(async (error: unknown) => {
+      await link.close();
+      throw error;
+    });
+  const state = (wanted: boolean): Promise<void> =>
+    within(20_000, `the connection to be ${wanted ? "there" : "lost"}`, async (signal) => {
+      while (connected !== wanted) {
+        signal.throwIfAborted();
+        const { promise, resolve } = Promise.withResolvers<void>();
+        wake = resolve;
+        await Promise.race([promise, new Promise((_, reject) => signal.addEventListener("abort", reject))]);
+      }
+    });
+  return { store, state };
+}
+
+/** Resolves when the store has nothing to say against being used. */
+async function usable(store: NatsStore): Promise<void> {
+  await within(20_000, "the store to be usable", async (signal) => {
+    while (store.problem() !== undefined) {
+      signal.throwIfAborted();
+      await new Promise((resolve) => setTimeout(resolve, 25));
+    }
+  });
+}
+
+/** Accepts a job, which is tried until NATS takes it. */
+async function accepted(store: NatsStore, id: string): Promise<void> {
+  await within(30_000, "the cluster to take a job", async (signal) => {
+    while (!await store.accept(newJob(id)).then(() => true, () => false)) {
+      signal.throwIfAborted();
+      await new Promise((resolve) => setTimeout(resolve, 100));
+    }
+  });
+}
+
+const lease = (now: number, owner: string) => ({ owner, now, until: now + 60_000 });
+
+describe.skipIf(!peer("nats-server").available)("NatsLink", () => {
+  it("P6 says so while NATS is away, and goes on by itself, with what others did in the meantime", async () => {
+    await using server = await startNatsServer();
+    const target = { servers: [server.url] };
+    const one = await open(target);
+    const other = await open(target);
+    try {
+      await one.store.accept(newJob("a"));
+      await server.kill();
+      await Promise.all([one.state(false), other.state(false)]);
+      expect(one.store.problem()).toBe("queue not connected");
+      await expect(one.store.accept(newJob("b"))).rejects.toMatchObject({
+        code: "STORE_UNAVAILABLE",
+        retryable: true,
+        hint: expect.stringContaining("OUTPOST_QUEUE"),
+      });
+      await expect(one.store.claim(lease(1000, "one"))).rejects.toMatchObject({ code: "STORE_UNAVAILABLE" });
+      await server.restart();
+      await Promise.all([one.state(true), other.state(true)]);
+      await Promise.all([usable(one.store), usable(other.store)]);
+      expect(await one.store.job("a")).toMatchObject({ state: "queued" });
+      await one.store.accept(newJob("b"));
+      // The watches live again.
+      const { promise, resolve } = Promise.withResolvers<void>();
+      other.store.onChange(resolve);
+      if ((await other.store.backlog()).queued < 2) await promise;
+      expect((await other.store.backlog()).queued).toBe(2);
+      expect(await other.store.claim(lease(1000, "other"))).toMatchObject({ id: "a" });
+    } finally {
+      await one.store.close();
+      await other.store.close();
+    }
+  });
+
+  it("logs in over TLS with a password, and says what is wrong with either", async () => {
+    await using server = await startNatsServer({ tls: true, username: "outpost", password: "pass word/1" });
+    const ca = [server.caPem ?? ""];
+    const target = { servers: [server.url], user: "outpost", password: "pass word/1", ca };
+    const { store } = await open(target);
+    await store.accept(newJob("a"));
+    await store.close();
+    const refused = await open({ ...target, password: "another" }).catch((error) => error);
+    expect(refused).toMatchObject({ code: "STORE_UNUSABLE", message: expect.stringContaining("refuses the login") });
+    expect(JSON.stringify(refused) + refused.message).not.toContain("another");
+    await expect(open({ ...target, user: undefined })).rejects.toMatchObject({ code: "STORE_UNUSABLE" });
+    await expect(open({ ...target, ca: undefined })).rejects.toMatchObject({
+      code: "STORE_UNUSABLE",
+      message: expect.stringContaining("is not trusted"),
+      hint: expect.stringContaining("OUTPOST_QUEUE_CA"),
+    });
+  });
+
+  it("refuses a server that is not there, one without JetStream, and more replicas than servers", async () => {
+    await expect(open({ servers: [`nats://127.0.0.1:${freePort()}`] })).rejects.toMatchObject({
+      code: "STORE_UNAVAILABLE",
+      hint: expect.stringContaining("nats-server runs"),
+    });
+    await using server = await startNatsServer();
+    await expect(open({ servers: [server.url] }, 3)).rejects.toMatchObject({
+      code: "STORE_UNUSABLE",
+      hint: expect.stringContaining("OUTPOST_QUEUE_REPLICAS"),
+    });
+    const port = freePort();
+    await using _plain = await startProcess({
+      name: "nats-server",
+      command: peerPath("nats-server"),
+      args: ["--addr", "127.0.0.1", "--port", String(port)],
+      ready: (process, signal) => process.printed(/Server is ready/, signal),
+    });
+    await expect(open({ servers: [`nats://127.0.0.1:${port}`] })).rejects.toMatchObject({
+      code: "STORE_UNUSABLE",
+      hint: expect.stringContaining("--jetstream"),
+    });
+  });
+
+  it("keeps everything on three servers, and goes on with two of them", async () => {
+    await using cluster = await startNatsCluster(3);
+    const target = { servers: cluster.url.split(",") };
+    const { store } = await open(target, 1);
+    await store.accept(newJob("a"));
+    await store.close();
+    // One replica becomes three.
+    const { store: replicated } = await open(target, 3);
+    try {
+      // Servers agree on a leader first.
+      await accepted(replicated, "b");
+      await cluster.servers[0]?.kill();
+      await accepted(replicated, "c");
+      await usable(replicated);
+      const ids = (await replicated.list({ limit: 9 })).map(({ id }) => id);
+      expect(ids.toSorted()).toEqual(["a", "b", "c"]);
+    } finally {
+      await replicated.close();
+    }
+  });
+});
