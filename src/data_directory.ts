@@ -6,9 +6,10 @@
  * @module
  */
 import { setImmediate } from "node:timers";
+import { OutpostError } from "./core/errors.ts";
 import type { Logger } from "./core/ports.ts";
 import type { LayerFactsStore, Store } from "./core/store.ts";
-import { makePrivateDirectory, openFileStore } from "./file_store.ts";
+import { makePrivateDirectory, openFileStore, writeWhole } from "./file_store.ts";
 import { LayerFiles } from "./store/layer_files.ts";
 import { SqliteStore } from "./store/sqlite_store.ts";
 import type { Metrics } from "./telemetry/metrics.ts";
@@ -46,15 +47,29 @@ export function openLayerFacts(
   });
 }
 
-/** The key that credentials of requests are sealed with; made when there is none. */
+/**
+ * The key that credentials of requests are sealed with; made when there is none. On disk when the promise resolves: jobs
+ * that depend on it are acknowledged.
+ *
+ * @throws {OutpostError} STORE_UNAVAILABLE when it cannot be read or written now.
+ */
 export async function sealKey(directory: string): Promise<Uint8Array<ArrayBuffer>> {
   const path = `${directory}/credentials.key`;
   try {
-    return await Deno.readFile(path);
-  } catch (error) {
-    if (!(error instanceof Deno.errors.NotFound)) throw error;
+    const known = await Deno.readFile(path).catch((error: unknown) => {
+      if (error instanceof Deno.errors.NotFound) return undefined;
+      throw error;
+    });
+    // Nothing was ever sealed with a file of another size: its writing was cut short.
+    if (known?.length === KEY_BYTES) return known;
     const key = crypto.getRandomValues(new Uint8Array(KEY_BYTES));
-    await Deno.writeFile(path, key, { createNew: true, mode: 0o600 });
+    await writeWhole(path, key, { sync: true });
     return key;
+  } catch (cause) {
+    throw new OutpostError("STORE_UNAVAILABLE", `Cannot seal credentials: the key ${path} cannot be read and written`, {
+      hint: "Make room on the disk of OUTPOST_DATA_DIR, and let this user write there; no restart is needed.",
+      retryable: true,
+      cause,
+    });
   }
 }

@@ -37,14 +37,7 @@ export function openFileStore(directory: string): FileStore {
     async write(name, bytes) {
       if (!made) await makePrivateDirectory(directory);
       made = true;
-      const partial = path(`${name}.${crypto.randomUUID()}${PARTIAL}`);
-      try {
-        await Deno.writeFile(partial, bytes, { createNew: true, mode: 0o600 });
-        await Deno.rename(partial, path(name));
-      } catch (error) {
-        await Deno.remove(partial).catch(missing);
-        throw error;
-      }
+      await writeWhole(path(name), bytes);
     },
     async list() {
       const found: { name: string; bytes: number; usedAt: number }[] = [];
@@ -64,6 +57,35 @@ export function openFileStore(directory: string): FileStore {
     },
     remove: async (name) => void await Deno.remove(path(name)).catch(missing),
   };
+}
+
+/**
+ * Writes a file, which its owner alone may read, whole or not at all.
+ *
+ * @param options With `sync`, it is on disk when the promise resolves.
+ */
+export async function writeWhole(
+  path: string,
+  bytes: Uint8Array<ArrayBuffer>,
+  { sync = false }: { readonly sync?: boolean } = {},
+): Promise<void> {
+  const partial = `${path}.${crypto.randomUUID()}${PARTIAL}`;
+  try {
+    await Deno.writeFile(partial, bytes, { createNew: true, mode: 0o600 });
+    if (sync) await syncFile(partial);
+    await Deno.rename(partial, path);
+    if (sync) await syncFile(path.slice(0, path.lastIndexOf("/")));
+  } catch (error) {
+    // What came first is what went wrong; a file that cannot be removed now is removed by age.
+    await Deno.remove(partial).catch(() => {});
+    throw error;
+  }
+}
+
+/** Waits until a file, or the names in a directory, are on disk. */
+async function syncFile(path: string): Promise<void> {
+  using file = await Deno.open(path);
+  await file.sync();
 }
 
 function missing(error: unknown): undefined {

@@ -48,7 +48,7 @@ export class CredentialBox {
    * The credentials that {@link seal} was given, or the configured ones as they are now.
    *
    * @throws {OutpostError} CREDENTIALS_INVALID when they are gone: the configuration has none (a connection may not be
-   * there yet, so it may be tried again), or the key is another.
+   * there yet, so it may be tried again), or the key is another. What `key` throws, when that cannot be had now.
    */
   async open(kept: Uint8Array, connection: string | undefined): Promise<RegistryCredentials> {
     if (kept[0] === CONFIGURED) {
@@ -60,10 +60,12 @@ export class CredentialBox {
         { hint: "Set CR_TYPE, CR_BASE, CR_USERNAME and CR_PASSWORD, or the connection.", retryable: true },
       );
     }
+    // A key that cannot be read now may be read later: that says nothing of the credentials.
+    const key = await this.#loadKey();
     try {
       const iv = kept.slice(1, 1 + NONCE_BYTES);
       const sealed = kept.slice(1 + NONCE_BYTES);
-      const plain = await crypto.subtle.decrypt({ name: "AES-GCM", iv }, await this.#loadKey(), sealed);
+      const plain = await crypto.subtle.decrypt({ name: "AES-GCM", iv }, key, sealed);
       return JSON.parse(new TextDecoder().decode(plain)) as RegistryCredentials;
     } catch (cause) {
       throw new OutpostError("CREDENTIALS_INVALID", "Cannot scan: the request's credentials cannot be opened again", {
@@ -74,10 +76,15 @@ export class CredentialBox {
   }
 
   async #loadKey(): Promise<CryptoKey> {
-    this.#key ??= this.#options.key().then((bytes) =>
+    const key = this.#key ??= this.#options.key().then((bytes) =>
       crypto.subtle.importKey("raw", bytes, "AES-GCM", false, ["encrypt", "decrypt"])
     );
-    return await this.#key;
+    try {
+      return await key;
+    } catch (error) {
+      if (this.#key === key) this.#key = undefined;
+      throw error;
+    }
   }
 }
 

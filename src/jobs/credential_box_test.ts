@@ -21,6 +21,19 @@ describe("CredentialBox", () => {
     expect(await box(renewed).open(kept, undefined)).toEqual(renewed);
   });
 
+  it("S3 asks for the key again after it could not be had, and blames no credentials for it", async () => {
+    const sealed = await box().seal(OTHER, undefined);
+    let asked = 0;
+    const failing = new CredentialBox({
+      own: () => undefined,
+      key: () => ++asked % 2 === 1 ? Promise.reject(new Error("disk")) : Promise.resolve(new Uint8Array(32).fill(7)),
+    });
+    await expect(failing.open(sealed, undefined)).rejects.toThrow("disk");
+    expect(await failing.open(sealed, undefined)).toEqual(OTHER);
+    await failing.seal(OTHER, undefined);
+    expect(asked).toBe(2);
+  });
+
   it("P5 seals others, never twice alike", async () => {
     const [one, two] = await Promise.all([box().seal(OTHER, undefined), box().seal(OTHER, undefined)]);
     expect(one[0]).toBe(1);

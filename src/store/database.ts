@@ -66,7 +66,9 @@ export class Database {
       this.#prepare();
     } catch (error) {
       this.#db.close();
-      throw unusable(options.path, error);
+      // What reads say of a disk that fails for now: nothing has been opened that could go on.
+      const unavailable = error instanceof OutpostError && error.code === "STORE_UNAVAILABLE";
+      throw unusable(options.path, unavailable ? error.cause : error);
     }
   }
 

@@ -66,6 +66,8 @@ export class LayerFiles implements LayerFactsStore {
     } catch (error) {
       if (!this.#failing) logger.warn("Facts of a layer cannot be stored, scans go on without", { error });
       this.#failing = true;
+      // What was done before it failed is not known: they are counted again.
+      this.#bytes = undefined;
     }
   }
 

@@ -173,6 +173,11 @@ describe("a daemon with a data directory", () => {
     expect(client.contradictions).toEqual([]);
   });
 
+  const storedLayers = async (): Promise<number> => {
+    const names = await Array.fromAsync(Deno.readDir(`${env["OUTPOST_DATA_DIR"]}/layers`)).catch(() => []);
+    return names.filter(({ name }) => name.endsWith(".facts")).length;
+  };
+
   it("P1 S2 pulls no layer again that was read before kill -9, and a retest needs the manifest alone", async () => {
     const [, second = "", third = ""] = LAYERS.layers.map(({ descriptor }) => descriptor.digest);
     const blobs = (): string[] =>
@@ -187,6 +192,12 @@ describe("a daemon with a data directory", () => {
     };
     const id = await accept(daemon.url, "team/layers:1") ?? "";
     await reached.promise;
+    await within(10_000, "the facts of two layers", async (signal) => {
+      while (await storedLayers() < 2) {
+        signal.throwIfAborted();
+        await new Promise((resolve) => setTimeout(resolve, 10));
+      }
+    });
     await kill(daemon);
     registry.intercept = undefined;
     gate.resolve(new Response(null, { status: 503 }));
