@@ -6,21 +6,22 @@
  *
  * @module
  */
-import { jetstream, JetStreamApiCodes, JetStreamApiError } from "@nats-io/jetstream";
-import { type KV, type KvEntry, Kvm } from "@nats-io/kv";
+import type { KV, KvEntry } from "@nats-io/kv";
 import type { NatsConnection } from "@nats-io/transport-node";
 import { LIMITS } from "../core/limits.ts";
 import type { Clock, Logger } from "../core/ports.ts";
 import type { LayerLock } from "../core/store.ts";
 import { keyName } from "./facts_packer.ts";
+import { isConflict } from "./nats_errors.ts";
+import { openLayerBucket } from "./nats_layer_bucket.ts";
 
 /** Options of {@link NatsLayerLocks}. */
 export interface NatsLayerLocksOptions {
   readonly connection: NatsConnection;
   /** Name of the bucket. */
   readonly bucket: string;
-  /** Servers of a cluster that keep each key. */
-  readonly replicas: number;
+  /** Servers that keep each key; undefined leaves the bucket as it is, and makes it with one. */
+  readonly replicas: number | undefined;
   readonly clock: Clock;
   readonly logger: Logger;
   /** Makes names that no other process makes. */
@@ -143,8 +144,7 @@ export class NatsLayerLocks {
   }
 
   async #open(): Promise<KV> {
-    const { connection, bucket, replicas } = this.#options;
-    const opening = this.#kv ??= openBucket(connection, bucket, replicas);
+    const opening = this.#kv ??= openBucket(this.#options);
     try {
       return await opening;
     } catch (error) {
@@ -154,10 +154,9 @@ export class NatsLayerLocks {
   }
 }
 
-function openBucket(connection: NatsConnection, name: string, replicas: number): Promise<KV> {
-  const client = jetstream(connection, { timeout: LIMITS.layerStoreAnswerMs });
-  // Answers of the leader alone: what a replica has not yet heard of is no free lock.
-  return new Kvm(client).create(name, { history: 1, replicas, ttl: LIMITS.layerLockKeptMs, allow_direct: false });
+async function openBucket({ connection, bucket: name, replicas }: NatsLayerLocksOptions): Promise<KV> {
+  const description = "Outpost: layers that are read now";
+  return (await openLayerBucket({ connection, name, description, replicas, ttl: LIMITS.layerLockKeptMs })).kv;
 }
 
 /**
@@ -187,9 +186,7 @@ async function write(kv: KV, name: string, id: string, previousSeq: number): Pro
   try {
     return await kv.put(name, id, { previousSeq });
   } catch (error) {
-    const code = error instanceof JetStreamApiError ? error.code : undefined;
-    const { StreamWrongLastSequence, StreamWrongLastSequenceUnknown } = JetStreamApiCodes;
-    if (code === StreamWrongLastSequence || code === StreamWrongLastSequenceUnknown) return undefined;
+    if (isConflict(error)) return undefined;
     throw error;
   }
 }

@@ -5,8 +5,7 @@
  *
  * @module
  */
-import { jetstream, type JetStreamManager } from "@nats-io/jetstream";
-import { type KV, Kvm } from "@nats-io/kv";
+import type { KV } from "@nats-io/kv";
 import type { NatsConnection } from "@nats-io/transport-node";
 import { LIMITS } from "../core/limits.ts";
 import type { Clock, Logger } from "../core/ports.ts";
@@ -15,6 +14,7 @@ import type { LayerFacts } from "../core/types.ts";
 import { concatBytes } from "../lib/bytes.ts";
 import type { Pause } from "../lib/packed.ts";
 import { keyName, packFacts, unpackFacts } from "./facts_packer.ts";
+import { openLayerBucket } from "./nats_layer_bucket.ts";
 import { NatsLayerLocks } from "./nats_layer_locks.ts";
 
 /** How far below the bound a clean-up goes, so that the next facts do not begin another. */
@@ -27,8 +27,8 @@ export interface NatsLayersOptions {
   readonly connection: NatsConnection;
   /** Begins the names of the buckets: `<prefix>-layers` and `<prefix>-layer-locks`. */
   readonly prefix: string;
-  /** Servers of a cluster that keep each message. */
-  readonly replicas: number;
+  /** Servers that keep each message; undefined leaves buckets as they are, and makes them with one. */
+  readonly replicas: number | undefined;
   /** Bytes of all facts together; OUTPOST_CACHE_MAX_BYTES. */
   readonly maxBytes: number;
   readonly clock: Clock;
@@ -120,8 +120,7 @@ export class NatsLayers implements LayerFactsStore {
 
   /** The bucket, made by whoever comes first; asked for again after a failure. */
   async #open(): Promise<Bucket> {
-    const { connection, prefix, replicas } = this.#options;
-    const opening = this.#bucket ??= openBucket(connection, `${prefix}-layers`, replicas);
+    const opening = this.#bucket ??= openBucket(this.#options);
     try {
       return await opening;
     } catch (error) {
@@ -145,25 +144,25 @@ interface Bucket {
   makeRoom(target: number): Promise<number>;
 }
 
-async function openBucket(connection: NatsConnection, name: string, replicas: number): Promise<Bucket> {
-  const client = jetstream(connection, { timeout: LIMITS.layerStoreAnswerMs });
-  const manager = await client.jetstreamManager();
-  // Answers of the leader alone: a replica that lags behind would have a layer read twice.
-  const kv = await new Kvm(client).create(name, { history: 1, replicas, allow_direct: false });
-  const stream = `KV_${name}`;
+async function openBucket(options: NatsLayersOptions): Promise<Bucket> {
+  const { connection, prefix, replicas } = options;
+  const name = `${prefix}-layers`;
+  const description = "Outpost: facts of layers";
+  const { kv, manager, stream } = await openLayerBucket({ connection, name, description, replicas });
+  const remove = async (layer: string): Promise<void> => {
+    await manager.streams.purge(stream, { filter: `$KV.${name}.${layer}.>` });
+  };
   const largest = connection.info?.max_payload ?? Infinity;
   return {
     kv,
     pieceBytes: Math.max(1, Math.min(LIMITS.sharedFactsChunkBytes, largest - MESSAGE_HEAD_BYTES)),
     bytes: async () => (await manager.streams.info(stream)).state.bytes,
-    remove: async (layer) => {
-      await manager.streams.purge(stream, { filter: `$KV.${name}.${layer}.>` });
-    },
-    makeRoom: (target) => makeRoom(kv, manager, stream, target),
+    remove,
+    makeRoom: (target) => makeRoom(kv, remove, target),
   };
 }
 
-async function makeRoom(kv: KV, manager: JetStreamManager, stream: string, target: number): Promise<number> {
+async function makeRoom(kv: KV, remove: Bucket["remove"], target: number): Promise<number> {
   const layers = new Map<string, { readonly name: string; usedAt: number; bytes: number }>();
   // Without their contents.
   const listing = { key: ">", headers_only: true };
@@ -177,7 +176,7 @@ async function makeRoom(kv: KV, manager: JetStreamManager, stream: string, targe
   let left = [...layers.values()].reduce((sum, { bytes }) => sum + bytes, 0);
   for (const { name, bytes } of [...layers.values()].toSorted((a, b) => a.usedAt - b.usedAt)) {
     if (left <= target) break;
-    await manager.streams.purge(stream, { filter: `$KV.${stream.slice(3)}.${name}.>` });
+    await remove(name);
     left -= bytes;
   }
   return left;
