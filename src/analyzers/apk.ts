@@ -12,10 +12,13 @@ import { type PackageDraft, PackageList } from "./package_list.ts";
 /** Where the database is. A merged-/usr root has its live one below /usr, so that path wins a tie. */
 export const APK_DATABASES: readonly string[] = ["usr/lib/apk/db/installed", "lib/apk/db/installed"];
 
+/** Beginnings of the lines that are read; those of files (F, R) tell whose they are (apk_ownership.ts). */
+const LINES = ["P", "V", "o", "p", "D", "r", "F", "R"].map((name) => `${name}:`);
+
 /** Alpine, Wolfi and whatever else uses apk. */
 export const APK: OsAnalyzer = {
   name: "apk",
-  patterns: [{ paths: APK_DATABASES, maxBytes: LIMITS.packageDatabaseBytes }],
+  patterns: [{ paths: APK_DATABASES, maxBytes: LIMITS.packageDatabaseBytes, lines: LINES }],
   parse: parseApk,
 };
 

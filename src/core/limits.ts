@@ -153,6 +153,8 @@ export const LIMITS = {
   goNameChars: 32_000_000,
   /** A text database of which every line is kept; above it, those that are read: a full desktop's has 8 MiB. */
   wholeTextBytes: 4 * MiB,
+  /** The lines that are read of one above it: 60,000 Debian packages, or an apk database that names 400,000 files. */
+  textLinesBytes: 32 * MiB,
   /** All wanted files of one layer together, so that many small ones cannot add up past memory. */
   keptBytes: 96 * MiB,
   /** Those of the layer that is read and of the layers below it that no layer has replaced: with the program, 256 MB. */

@@ -10,7 +10,7 @@ import { ExtractorRun } from "./extractor_run.ts";
 import { ENTRY_BYTES, FactsMemory, type FactsMemoryOptions, type MemoryLimits } from "./facts_memory.ts";
 import type { ExtractorMatcher, PathMatcher } from "./matcher.ts";
 import type { TarHeader, TarSink } from "./tar.ts";
-import { type KeptLines, shortened } from "./kept_lines.ts";
+import { type KeptLines, LineFilter } from "./kept_lines.ts";
 import { cleanPath } from "./tar_path.ts";
 import { entryOf, fileOf, NOTHING, type ReadFile, union, type Want } from "./want.ts";
 
@@ -19,6 +19,7 @@ export interface CollectorLimits extends MemoryLimits {
   readonly layerProblems: number;
   readonly linkHops: number;
   readonly wholeTextBytes: number;
+  readonly textLinesBytes: number;
   readonly layerUnpackedBytes: number;
 }
 
@@ -77,6 +78,8 @@ export class FactsCollector implements TarSink {
   #forgottenLinks = 0;
   #file: ReadFile | undefined;
   #fileAt = 0;
+  /** What is kept of the file, when that is some of its lines. */
+  #lines: LineFilter | undefined;
   #run: ExtractorRun | undefined;
   readonly #context: ExtractorContext | undefined;
   #unpackedBytes = 0;
@@ -124,6 +127,7 @@ export class FactsCollector implements TarSink {
 
   data(bytes: Uint8Array): void {
     this.#file?.content?.set(bytes, this.#fileAt);
+    this.#lines?.push(bytes);
     this.#fileAt += bytes.length;
     this.#run?.data(bytes);
   }
@@ -131,13 +135,13 @@ export class FactsCollector implements TarSink {
   end(): void {
     const file = this.#file;
     const facts = this.#run?.end();
+    const lines = this.#lines?.finish();
     this.#file = undefined;
+    this.#lines = undefined;
     this.#run = undefined;
     if (facts !== undefined) this.#memory.charge(2 * JSON.stringify(facts).length + ENTRY_BYTES);
     if (file === undefined) return;
-    const content = shortened(file, this.#options.lines, this.#options.limits.wholeTextBytes);
-    if (content !== undefined) this.#memory.giveBack(file.size - content.length);
-    this.#keep({ ...file, content, facts });
+    this.#keep({ ...file, content: lines ?? file.content, facts });
   }
 
   /** Releases what reading holds; may be called twice. */
@@ -230,11 +234,30 @@ export class FactsCollector implements TarSink {
     if (own.limit > 0 && size > own.limit) this.#keepOversize(path, size, own.limit);
     else if (!content && !extracted) this.#replaced.add(path);
     if (!content && !extracted) return false;
-    if (content) this.#memory.charge(size + path.length + ENTRY_BYTES);
-    this.#file = { path, size, mode, content: content ? new Uint8Array(size) : undefined };
+    const { lines, limits } = this.#options;
+    const beginnings = content && size > limits.wholeTextBytes ? lines?.get(path) : undefined;
+    const held = content && beginnings === undefined;
+    if (content) this.#memory.charge((held ? size : 0) + path.length + ENTRY_BYTES);
+    this.#lines = beginnings && new LineFilter(beginnings, this.#chargeLines(path));
+    this.#file = { path, size, mode, content: held ? new Uint8Array(size) : undefined };
     this.#fileAt = 0;
     if (extracted && this.#context !== undefined) this.#run = new ExtractorRun(extractors, size, this.#context);
     return true;
+  }
+
+  #chargeLines(path: string): (bytes: number) => void {
+    const { limits, fail } = this.#options;
+    let kept = 0;
+    return (bytes) => {
+      kept += bytes;
+      if (kept > limits.textLinesBytes) {
+        throw fail(
+          "LIMIT_EXCEEDED",
+          `the lines that are read of ${path} have more than ${limits.textLinesBytes} bytes`,
+        );
+      }
+      this.#memory.charge(bytes);
+    };
   }
 
   /** Keeps a complete file: as an entry what is wanted of it, and all of it as a link target when a link wants more. */

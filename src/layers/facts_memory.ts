@@ -54,7 +54,10 @@ export class FactsMemory {
     if (this.#entries % RESERVE_ENTRIES === 0) this.#reserve();
   }
 
-  /** For wanted files. What is charged once is not given back for a replaced file: it may live on in a hard link to it. */
+  /**
+   * For wanted files; negative for what turned out not to be needed. What a replaced file has is not given back: it may
+   * live on in a hard link to it.
+   */
   charge(bytes: number): void {
     this.#keptBytes += bytes;
     const { limits, fail } = this.#options;
@@ -62,11 +65,6 @@ export class FactsMemory {
       throw fail("LIMIT_EXCEEDED", `its wanted files are larger than ${limits.keptBytes} bytes together`);
     }
     this.#reserve();
-  }
-
-  /** For bytes of a file that turned out not to be needed. */
-  giveBack(bytes: number): void {
-    this.#keptBytes -= bytes;
   }
 
   /** For links and whiteouts. False when they have used up their share: then they are not kept. */

@@ -95,16 +95,22 @@ const SET: readonly Hostile[] = [
     args: ALL_LEVELS,
   },
   {
-    name: "a dpkg status above the bound on kept files",
-    layer: () => FULL ? statusLayer(190_000, 2_700) : statusLayer(20_000, 5_200),
-    code: FAILED,
-    says: /its wanted files are larger than/,
-  },
-  {
-    name: "a dpkg status of 90 MB with 20,000 packages",
-    layer: () => statusLayer(20_000, 4_500),
+    name: "a dpkg status of half the largest that is read, or all of it",
+    layer: () => statusLayer(20_000, FULL ? 26_800 : 13_400),
     code: COMPLETE,
     says: /20,?000 packages found/,
+  },
+  {
+    name: "a dpkg status above that",
+    layer: () => statusLayer(20_000, 27_000),
+    code: PARTIAL,
+    says: /var\/lib\/dpkg\/status: The file has \d+ bytes, more than the 536870912 that are read/,
+  },
+  {
+    name: "a dpkg status of which too much would be kept",
+    layer: () => statusLayer(190_000, FULL ? 2_700 : 500),
+    code: FAILED,
+    says: /the lines that are read of var\/lib\/dpkg\/status have more than/,
   },
   {
     name: "more packages than are read",
