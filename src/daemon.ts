@@ -66,10 +66,14 @@ class RunningDaemon implements Daemon {
       rules,
       ask: async (request, arrival) => await this.#app.fetch(request, arrival),
       preflight: (signal) => this.#checkAndPrint(signal),
-      onEvent: push?.onEvent,
+      onEvent: (event) => {
+        push?.onEvent(event);
+        // Callbacks that are another daemon's to send as long as this one cannot.
+        if (event.kind === "connected") this.#jobs.wake();
+      },
     });
     this.#jobs = createJobs(parts, {
-      transport: this.#broker ?? directCallbacks(parts),
+      transport: this.#broker === undefined ? directCallbacks(parts) : brokerCallbacks(this.#broker),
       own: (connection) => this.#ownCredentials(connection),
     });
     this.#app = this.#createApp();
@@ -243,6 +247,14 @@ function cannotListen({ role, host, port, tls }: Config, cause: unknown): Outpos
     ? `Set ${portName} to a free port above 1023.`
     : `Check OUTPOST_HOST${tls.server === undefined ? "" : ", HTTPS_CERT and HTTPS_KEY"}.`;
   return new OutpostError("CONFIG_INVALID", `Cannot listen on ${host}:${port}: ${why}`, { hint, cause });
+}
+
+/** Callbacks through the broker's websocket, as soon as one is open. */
+function brokerCallbacks(broker: BrokerClient): CallbackTransport {
+  return {
+    send: (request, signal) => broker.send(request, signal),
+    canSend: () => broker.states().some(({ open }) => open),
+  };
 }
 
 /** Callbacks of the agent alone: a POST to the broker client, like Snyk's agent (DESIGN, "The agent's messages"). */

@@ -11,7 +11,7 @@ import { type Config, loadConfig, type RegistryConfig } from "./config/load.ts";
 import { OutpostError } from "./core/errors.ts";
 import { LIMITS } from "./core/limits.ts";
 import type { Fetch, ImageHandle, Logger, RegistryCredentials } from "./core/ports.ts";
-import type { LayerFactsStore, Store } from "./core/store.ts";
+import type { LayerFactsStore } from "./core/store.ts";
 import type { AnalysisOptions } from "./core/types.ts";
 import { VERSION } from "./core/version.ts";
 import { startDaemon } from "./daemon.ts";
@@ -30,6 +30,7 @@ import {
   encodeCredentials,
   type RegistryOptions,
 } from "./registries/mod.ts";
+import { createStorage } from "./storage.ts";
 import { createLogger } from "./telemetry/log.ts";
 import { Metrics } from "./telemetry/metrics.ts";
 import {
@@ -100,23 +101,14 @@ export async function createToolbox(
     logger: logger.child("registry"),
     options: registryOptions(config, caCerts),
   });
-  const { directory, cacheBytes } = config.data;
-  const openLayers = directory === undefined ? undefined : async (): Promise<LayerFactsStore> => {
-    const { openLayerFacts } = await import("./data_directory.ts");
-    return openLayerFacts(directory, { maxBytes: cacheBytes, metrics, logger: logger.child("layers") });
-  };
+  const storage = createStorage({ config, clock: systemClock, logger, metrics, newId: () => world.newId() });
   const scan = lazyScan(async () =>
     await createScan({
       engine: config.engine,
-      layers: await openLayers?.(),
+      layers: await storage.openLayers(),
       onLayer: (origin) => metrics.layers.inc({ origin }),
     })
   );
-  const openStore = async (): Promise<Store | undefined> => {
-    if (directory === undefined || config.role === "broker") return undefined;
-    const { openState } = await import("./data_directory.ts");
-    return await openState(directory, metrics);
-  };
   const variable = (name: string): string | undefined =>
     config.variable(name) ?? (name === "CR_CREDENTIALS" ? encoded : undefined);
   return {
@@ -126,16 +118,14 @@ export async function createToolbox(
     registries,
     credentials,
     openArchive: openLocation,
-    openStore,
+    openStore: () => storage.openStore(),
     startDaemon: async () => {
-      const store = await openStore();
+      const store = await storage.openStore();
       return await startDaemon({
         store,
         resultVersion,
         pause: eventLoop.turn,
-        ...(directory === undefined ? {} : {
-          sealKey: async () => await (await import("./data_directory.ts")).sealKey(directory),
-        }),
+        sealKey: storage.sealKey,
         config,
         credentials,
         registries,
@@ -170,8 +160,8 @@ export async function createToolbox(
         record: recorder(config, redactor),
         readFile: world.readTextFile,
         print: (text) => world.stdout.write(text),
-      }).catch((error: unknown) => {
-        store?.close();
+      }).catch(async (error: unknown) => {
+        await store?.close();
         throw error;
       });
     },

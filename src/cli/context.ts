@@ -75,7 +75,7 @@ export interface Toolbox {
   readonly credentials: RegistryCredentials | undefined;
   /** Opens an archive; disposing closes its file. */
   openArchive(location: ArchiveLocation, options: ArchiveOptions): Promise<ImageHandle & Disposable>;
-  /** Opens what the data directory has of jobs, for this process alone; undefined without OUTPOST_DATA_DIR. */
+  /** Opens the jobs of the shared queue, or those of the data directory for this process alone; undefined without both. */
   openStore(): Promise<Store | undefined>;
   /** Starts the daemon and resolves when it listens. */
   startDaemon(): Promise<Daemon>;

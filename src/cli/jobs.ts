@@ -1,5 +1,6 @@
 /**
- * `outpost jobs`: accepted scans. The running daemon is asked; when none runs, its data directory is looked at.
+ * `outpost jobs`: accepted scans. The running daemon is asked; when none runs, its data directory or the shared queue is
+ * looked at.
  *
  * @module
  */
@@ -72,13 +73,17 @@ function path(action: JobsAction): string {
   return `/api/jobs/${encodeURIComponent(action.id)}${action.kind === "show" ? "" : `/${action.kind}`}`;
 }
 
-/** The same from the data directory, as far as that needs no daemon. */
+/** The same from the data directory or the queue, as far as that needs no daemon. */
 async function askStore({ world }: CommandContext, toolbox: Toolbox, action: JobsAction): Promise<unknown> {
   const store = await toolbox.openStore();
   if (store === undefined) {
-    throw new OutpostError("CONFIG_INVALID", "Cannot show jobs: no daemon answers, and OUTPOST_DATA_DIR is not set", {
-      hint: "Run it with the daemon's PORT, or with its OUTPOST_DATA_DIR.",
-    });
+    throw new OutpostError(
+      "CONFIG_INVALID",
+      "Cannot show jobs: no daemon answers, and neither OUTPOST_DATA_DIR nor OUTPOST_QUEUE is set",
+      {
+        hint: "Run it with the daemon's PORT, or with its OUTPOST_DATA_DIR or OUTPOST_QUEUE.",
+      },
+    );
   }
   try {
     return await readStore(store, action, world.clock.now());

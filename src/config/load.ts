@@ -13,9 +13,11 @@ import {
   withPrefixedNames,
   withUpperCaseNames,
 } from "./environment.ts";
+import { type QueueConfig, queueConfig, queueSecrets } from "./queue_config.ts";
 import { type EngineName, ENVIRONMENT, type Environment, type EnvironmentName, SECRETS } from "./schema.ts";
 
 export { overrideMembers } from "./environment.ts";
+export type { QueueConfig } from "./queue_config.ts";
 export type { BrokerConfig, DispatcherConfig, UniversalConfig, ValidationConfig } from "./broker_config.ts";
 
 /** Shorter user names ("admin", "snyk") are ordinary words: masking them would garble every log line. */
@@ -82,6 +84,8 @@ export interface Config {
   readonly scanAttempts: number;
   readonly engine: EngineName;
   readonly data: DataConfig;
+  /** What daemons share their work on; undefined where this one works alone. */
+  readonly queue: QueueConfig | undefined;
   readonly callbackOrigins: readonly string[];
   /** Where metrics are pushed by OTLP/HTTP, with the path; undefined when they are not. */
   readonly metricsPush: { readonly url: URL; readonly intervalMs: number } | undefined;
@@ -122,13 +126,15 @@ export async function loadConfig({ env: given, readFile }: ConfigSource): Promis
   checkUniversal(env, problems);
   const files = await readFiles(env, source, problems);
   const registry = registryConfig(env, problems);
+  const queue = queueConfig(env, files.queue, problems);
   if (problems.length > 0) throw new ConfigError(problems);
-  return freeze(env, source.env, files, registry, memberOverrides(given));
+  return freeze(env, source.env, files, { registry, queue }, memberOverrides(given));
 }
 
-/** The registry's login means what it says: Snyk's image encodes it before anything is expanded. */
+/** Logins mean what they say: Snyk's image encodes the registry's before anything is expanded. */
 function isLiteral(name: string): boolean {
-  return name.startsWith("CR_") || name === "BROKER_TOKEN" || name === "CLIENT_SECRET";
+  return name.startsWith("CR_") || name === "BROKER_TOKEN" || name === "CLIENT_SECRET" ||
+    name.startsWith("OUTPOST_QUEUE");
 }
 
 async function readRaw(source: ConfigSource, problems: string[]): Promise<Record<string, string>> {
@@ -181,6 +187,7 @@ interface Files {
   readonly registryCa: readonly string[];
   readonly clientCert: { readonly cert: string; readonly key: string } | undefined;
   readonly server: { readonly cert: string; readonly key: string } | undefined;
+  readonly queue: { readonly credentials: string | undefined; readonly ca: string | undefined };
 }
 
 async function readFiles(env: Environment, source: ConfigSource, problems: string[]): Promise<Files> {
@@ -201,6 +208,7 @@ async function readFiles(env: Environment, source: ConfigSource, problems: strin
     registryCa: present([await read("CR_CA_FILE")]),
     clientCert: pair(await read("CR_CLIENT_CERT"), await read("CR_CLIENT_KEY")),
     server: pair(await read("HTTPS_CERT"), await read("HTTPS_KEY")),
+    queue: { credentials: await read("OUTPOST_QUEUE_CREDS"), ca: await read("OUTPOST_QUEUE_CA") },
   };
 }
 
@@ -236,7 +244,7 @@ function freeze(
   env: Environment,
   raw: Readonly<Record<string, string | undefined>>,
   files: Files,
-  registry: RegistryConfig | undefined,
+  { registry, queue }: Pick<Config, "registry" | "queue">,
   overrides: readonly MemberOverride[],
 ): Config {
   const secretValues: Record<string, string | undefined> = {
@@ -249,6 +257,10 @@ function freeze(
     CLIENT_SECRET: env.CLIENT_SECRET,
     BROKER_CLIENT_VALIDATION_AUTHORIZATION_HEADER: env.BROKER_CLIENT_VALIDATION_AUTHORIZATION_HEADER,
     BROKER_CLIENT_VALIDATION_BASIC_AUTH: env.BROKER_CLIENT_VALIDATION_BASIC_AUTH,
+  };
+  const queueValues: Record<string, string | undefined> = {
+    OUTPOST_QUEUE: env.OUTPOST_QUEUE,
+    OUTPOST_QUEUE_KEY: env.OUTPOST_QUEUE_KEY,
   };
   const pooled = [
     ...env.BROKER_CLIENT_VALIDATION_AUTHORIZATION_HEADER_POOL,
@@ -289,17 +301,19 @@ function freeze(
       retentionMs: env.OUTPOST_RETENTION_DAYS * 24 * 60 * 60_000,
       retentionBytes: env.OUTPOST_RETENTION_BYTES,
     },
+    queue,
     callbackOrigins: env.OUTPOST_CALLBACK_ORIGINS.map((origin) => new URL(origin).origin),
     metricsPush: metricsPush(env),
     recordDir: env.OUTPOST_RECORD_DIR,
     logLevel: env.LOG_LEVEL,
     debug: env.DEBUG,
-    variable: (name) => name in secretValues ? secretValues[name] : raw[name],
+    variable: (name) => name in secretValues ? secretValues[name] : name in queueValues ? queueValues[name] : raw[name],
     secrets: [
       ...Object.entries(secretValues).flatMap(([name, value]) =>
         value === undefined || (name === "CR_USERNAME" && value.length < MIN_SECRET_USERNAME) ? [] : [value]
       ),
       ...pooled,
+      ...queueSecrets(env, files.queue),
       ...(env.METRICS_OTEL_ENDPOINT?.password ? [decodeURIComponent(env.METRICS_OTEL_ENDPOINT.password)] : []),
     ],
   });

@@ -6,6 +6,8 @@ const FILES: Readonly<Record<string, string>> = {
   "/run/token": "from-a-file\n",
   "/run/ca.pem": "-----BEGIN CERTIFICATE-----\n",
   "/run/junk": "junk",
+  "/run/nats.creds": "-----BEGIN NATS USER JWT-----\n",
+  "/run/queue": "tls://outpost:from%20a%20file@nats:4333\n",
 };
 
 function load(env: Record<string, string>) {
@@ -173,6 +175,50 @@ describe("loadConfig()", () => {
       .toThrow(
         /METRICS_OTEL_ENDPOINT must be a URL.*METRICS_OTEL_EXPORT_INTERVAL_MS must be a whole number/,
       );
+  });
+
+  it("reads where the shared queue is, and hides its logins", async () => {
+    expect((await load({})).queue).toBeUndefined();
+    const url = "nats://me:p$%40ss@one:4223, nats://two";
+    const config = await load({ OUTPOST_QUEUE: url, OUTPOST_QUEUE_REPLICAS: "3", OUTPOST_QUEUE_CA: "/run/ca.pem" });
+    expect(config.queue).toMatchObject({
+      servers: ["nats://one:4223", "nats://two:4222"],
+      user: "me",
+      token: undefined,
+      replicas: 3,
+      caCerts: ["-----BEGIN CERTIFICATE-----\n"],
+    });
+    expect(config.queue?.password?.reveal()).toBe("p$@ss");
+    expect(config.secrets).toEqual(expect.arrayContaining(["p$@ss", "p$%40ss"]));
+    expect(JSON.stringify(config.queue)).not.toContain("p$");
+    expect((await load({ OUTPOST_QUEUE: "tls://s3cr3t-token@one" })).queue?.token?.reveal()).toBe("s3cr3t-token");
+    const files = { OUTPOST_QUEUE_FILE: "/run/queue", OUTPOST_QUEUE_KEY_FILE: "/run/ca.pem" };
+    const read = (await load(files)).queue;
+    expect(read?.password?.reveal()).toBe("from a file");
+    expect(read?.key?.reveal()).toContain("BEGIN CERTIFICATE");
+    const creds = await load({ OUTPOST_QUEUE: "tls://one", OUTPOST_QUEUE_CREDS: "/run/nats.creds" });
+    expect(creds.queue?.credentials?.reveal()).toContain("JWT");
+  });
+
+  it("names what is wrong with the shared queue's settings", async () => {
+    const wrong = {
+      OUTPOST_QUEUE: "nats://one/queue,http://two",
+      OUTPOST_QUEUE_REPLICAS: "2",
+      OUTPOST_QUEUE_KEY: "short",
+    };
+    expect(await problemsOf(wrong)).toEqual([
+      expect.stringMatching(/^OUTPOST_QUEUE must list URLs/),
+      expect.stringMatching(/^OUTPOST_QUEUE_KEY must have at least 16/),
+    ]);
+    expect(await problemsOf({ OUTPOST_QUEUE: "nats://one", OUTPOST_QUEUE_REPLICAS: "6" })).toEqual([
+      "OUTPOST_QUEUE_REPLICAS must be a whole number from 1 to 5",
+    ]);
+    expect(await problemsOf({ OUTPOST_QUEUE_CA: "/run/ca.pem", OUTPOST_QUEUE_REPLICAS: "1" })).toEqual([
+      "OUTPOST_QUEUE_CA is set without OUTPOST_QUEUE",
+      "OUTPOST_QUEUE_REPLICAS is set without OUTPOST_QUEUE",
+    ]);
+    const logins = { OUTPOST_QUEUE: "nats://a:b@one,nats://c:d@two", OUTPOST_QUEUE_CREDS: "/run/ca.pem" };
+    expect((await problemsOf(logins)).join()).toMatch(/different logins.*keep one.*no credentials file/);
   });
 
   it("reads the universal client's variables", async () => {

@@ -23,6 +23,7 @@ export function startupNotices(config: Config): readonly Notice[] {
     ...insecureDownstream(config),
     ...metrics(config),
     ...memoryOnly(config),
+    ...queueKey(config),
   ];
 }
 
@@ -81,11 +82,20 @@ function metrics({ metricsPush }: Config): readonly Notice[] {
   }];
 }
 
-function memoryOnly({ role, data }: Config): readonly Notice[] {
-  if (role === "broker" || data.directory !== undefined) return [];
+function memoryOnly({ role, data, queue }: Config): readonly Notice[] {
+  if (role === "broker" || data.directory !== undefined || queue !== undefined) return [];
   return [{
     message: "Accepted scans are kept in memory: those that have not ended are lost when the process does",
     hint: "Set OUTPOST_DATA_DIR to a directory that this user may write.",
+  }];
+}
+
+/** Any daemon has to open what another has sealed. */
+function queueKey({ role, queue, brokerToken }: Config): readonly Notice[] {
+  if (role === "broker" || queue === undefined || queue.key !== undefined || brokerToken !== undefined) return [];
+  return [{
+    message: "Requests that bring credentials of their own are refused: the daemons of the queue have no key in common",
+    hint: "Set OUTPOST_QUEUE_KEY to the same 32 random bytes in base64 for all (openssl rand -base64 32).",
   }];
 }
 

@@ -215,6 +215,24 @@ export const ENVIRONMENT = z.object({
   /** Days for which jobs and results are kept after their end, and the bytes of results. */
   OUTPOST_RETENTION_DAYS: integer(7, 0, 3650),
   OUTPOST_RETENTION_BYTES: integer(268_435_456, 0, Number.MAX_SAFE_INTEGER),
+  /**
+   * NATS servers that daemons share their accepted scans on, `nats://` or `tls://`, separated by commas, with
+   * `user:password@` or `token@` where they ask for it; OUTPOST_DATA_DIR then holds facts of layers alone.
+   */
+  OUTPOST_QUEUE: optional,
+  /** A .creds file, instead of a login in the URL. */
+  OUTPOST_QUEUE_CREDS: optional,
+  /** PEM file with further authorities for NATS. */
+  OUTPOST_QUEUE_CA: optional,
+  /** Servers of the cluster that keep each message; by default one, or what the streams have already. */
+  OUTPOST_QUEUE_REPLICAS: z.string().optional().transform((value, context) => {
+    if (value === undefined) return undefined;
+    if (/^[1-5]$/.test(value)) return Number(value);
+    context.addIssue({ code: "custom", message: "must be a whole number from 1 to 5" });
+    return z.NEVER;
+  }),
+  /** Seals credentials that come with requests, the same for all daemons; by default it is made of BROKER_TOKEN. */
+  OUTPOST_QUEUE_KEY: optional,
   /** Other origins than BROKER_CLIENT_URL's that may receive callbacks when OUTPOST_ROLE=agent. */
   OUTPOST_CALLBACK_ORIGINS: list,
   /** Directory for redacted copies of exchanges with Snyk. */
@@ -249,4 +267,6 @@ export const SECRETS = [
   "CR_CREDENTIALS",
   "BROKER_CLIENT_VALIDATION_AUTHORIZATION_HEADER",
   "BROKER_CLIENT_VALIDATION_BASIC_AUTH",
+  "OUTPOST_QUEUE",
+  "OUTPOST_QUEUE_KEY",
 ] as const satisfies readonly EnvironmentName[];

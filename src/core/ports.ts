@@ -363,7 +363,7 @@ export interface CallbackTransport {
    * Whether a callback could leave now. Where several processes share a store, only those that say so take callbacks; one
    * that cannot tell has no such method.
    */
-  ready?(): boolean;
+  canSend?(): boolean;
 }
 
 /** State of one broker socket, as /healthcheck shows it. */

@@ -115,7 +115,7 @@ export class Outbox {
   /** What this process cannot send now is left to those that can. */
   #mayTake(): boolean {
     const { store, transport } = this.#options;
-    return !store.shared || transport.ready?.() !== false;
+    return !store.shared || transport.canSend?.() !== false;
   }
 
   /** One attempt. Never rejects. */

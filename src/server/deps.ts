@@ -52,6 +52,8 @@ export interface BrokerFace {
 
 /** Accepted scans (jobs/job_service.ts). */
 export interface JobsFace {
+  /** Why accepted scans can neither be kept nor read now; undefined when they can. */
+  readonly problem?: string | undefined;
   accept(job: ScanJob): Promise<{ readonly id: string; readonly duplicate: boolean }>;
   list(filter: JobFilter): Promise<readonly JobSummary[]>;
   show(id: string): Promise<JobDetail>;

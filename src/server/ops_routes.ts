@@ -18,7 +18,9 @@ export function opsRoutes(deps: AppDeps): Hono<AppEnv> {
 
   app.get("/readyz", (c) => {
     const broker = deps.broker;
+    const { problem } = deps.jobs;
     const reasons = [
+      ...(problem === undefined ? [] : [problem]),
       ...(deps.stopping() ? ["stopping"] : []),
       ...(broker !== undefined && !broker.states().some((state) => state.open) ? ["broker not connected"] : []),
     ];

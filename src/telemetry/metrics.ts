@@ -26,15 +26,19 @@ export class Metrics {
   );
   readonly scans = new Counter<"outcome">("outpost_scans_total", "Images scanned");
   readonly scanSeconds = new Histogram("outpost_scan_duration_seconds", "One image, manifest to result", SECONDS);
-  readonly scanQueueDepth = new Gauge("outpost_scan_queue_depth", "Accepted scan requests that wait or run");
+  readonly scanQueueDepth = new Gauge("outpost_scan_queue_depth", "Accepted scan requests that wait or run, with OUTPOST_QUEUE those of all daemons");
   readonly layers = new Counter<"origin">("outpost_layers_total", "Layers by where their facts came from");
   readonly layerCacheBytes = new Gauge("outpost_layer_cache_bytes", "Stored facts of layers");
   readonly storeWriteSeconds = new Histogram(
     "outpost_store_write_duration_seconds",
-    "One transaction: so long the event loop waits",
+    "One transaction: so long the event loop waits, with OUTPOST_QUEUE until NATS has it",
     [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1],
   );
   readonly storeDiskFull = new Gauge("outpost_store_disk_full", "1 while the store cannot be written");
+  readonly queueConnected = new Gauge(
+    "outpost_queue_connected",
+    "1 while the NATS servers of OUTPOST_QUEUE are reached; absent without",
+  );
   readonly callbacks = new Counter<"outcome">("outpost_callback_deliveries_total", "Callbacks by outcome");
   readonly memoryBytes: Gauge;
   readonly buildInfo = new Gauge<"version" | "deno">("outpost_build_info", "Always 1");
@@ -65,6 +69,7 @@ export class Metrics {
       this.layerCacheBytes,
       this.storeWriteSeconds,
       this.storeDiskFull,
+      this.queueConnected,
       this.callbacks,
       this.memoryBytes,
       this.buildInfo,
