@@ -157,8 +157,9 @@ async function readRaw(source: ConfigSource, problems: string[]): Promise<Record
       problems.push(`${name}_FILE names a file that cannot be read: ${path}`);
     }
   }
+  const files: readonly string[] = SECRETS.map((name) => `${name}_FILE`);
   for (const name of Object.keys(source.env)) {
-    if (!name.startsWith("OUTPOST_") || names.includes(name)) continue;
+    if (!name.startsWith("OUTPOST_") || names.includes(name) || files.includes(name)) continue;
     const near = nearest(name, names);
     problems.push(`${name} is not a setting${near === undefined ? "" : `: did you mean ${near}?`}`);
   }

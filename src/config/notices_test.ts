@@ -14,6 +14,7 @@ describe("startupNotices()", () => {
   it("has nothing to say about an ordinary environment", async () => {
     const proxied = { HTTP_PROXY: "http://proxy:3128", HTTPS_PROXY: "http://proxy:3128" };
     expect(await notices({})).toEqual([]);
+    expect(await notices({ OUTPOST_DATA_DIR: "", OUTPOST_QUEUE: "nats://nats", BROKER_TOKEN: "token" })).toEqual([]);
     expect(await notices({ ...proxied, NODE_TLS_REJECT_UNAUTHORIZED: "1" })).toEqual([]);
     expect(await notices({ ...proxied, BROKER_SERVER_URL: "http://127.0.0.1:7341" })).toEqual([]);
     for (const NO_PROXY of ["*", "x, broker.lan", ".lan", "*.lan", "lan"]) {
@@ -29,6 +30,7 @@ describe("startupNotices()", () => {
     [{ BROKER_SERVER_URL: "http://broker.lan", http_proxy: "http://proxy", NO_PROXY: "other" }, "proxy", "https://"],
     [{ INSECURE_DOWNSTREAM: "true" }, "unencrypted", "TLS"],
     [{ OUTPOST_DATA_DIR: "" }, "kept in memory", "OUTPOST_DATA_DIR"],
+    [{ OUTPOST_QUEUE: "nats://nats" }, "have no key in common", "OUTPOST_QUEUE_KEY"],
     [{ METRICS_OTEL_ENDPOINT: "http://collector:4317" }, "over gRPC", "4318"],
   ])("tells of %j what it means and what to change", async (env, message, hint) => {
     const [notice, ...others] = await notices(env as Record<string, string>);

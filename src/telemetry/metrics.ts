@@ -26,7 +26,10 @@ export class Metrics {
   );
   readonly scans = new Counter<"outcome">("outpost_scans_total", "Images scanned");
   readonly scanSeconds = new Histogram("outpost_scan_duration_seconds", "One image, manifest to result", SECONDS);
-  readonly scanQueueDepth = new Gauge("outpost_scan_queue_depth", "Accepted scan requests that wait or run, with OUTPOST_QUEUE those of all daemons");
+  readonly scanQueueDepth = new Gauge(
+    "outpost_scan_queue_depth",
+    "Accepted scan requests that wait or run, with OUTPOST_QUEUE those of all daemons",
+  );
   readonly layers = new Counter<"origin">("outpost_layers_total", "Layers by where their facts came from");
   readonly layerCacheBytes = new Gauge("outpost_layer_cache_bytes", "Stored facts of layers");
   readonly storeWriteSeconds = new Histogram(
