@@ -79,13 +79,15 @@ export async function openQueue(options: QueueOptions): Promise<SharedQueue> {
 }
 
 function targetOf(queue: QueueConfig, caCerts: readonly string[]): QueueTarget {
+  const isEncrypted = queue.caCerts.length > 0 || queue.servers.some((server) => server.startsWith("tls:"));
   return {
     servers: queue.servers,
     user: queue.user,
     password: queue.password?.reveal(),
     token: queue.token?.reveal(),
     credentials: queue.credentials?.reveal(),
-    ca: [...caCerts, ...queue.caCerts],
+    // Those for every connection say nothing of whether this one is to be encrypted.
+    ca: [...(isEncrypted ? caCerts : []), ...queue.caCerts],
   };
 }
 

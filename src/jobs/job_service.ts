@@ -6,11 +6,12 @@
 import { OutpostError, toOutpostError } from "../core/errors.ts";
 import { LIMITS } from "../core/limits.ts";
 import type { CallbackTransport } from "../core/ports.ts";
-import type { JobDetail, JobFilter, JobState, JobSummary, LeasedJob } from "../core/store.ts";
+import type { JobDetail, JobFilter, JobSummary, LeasedJob } from "../core/store.ts";
 import { backoff } from "../lib/backoff.ts";
 import { Alarm } from "./alarm.ts";
 import { errorText } from "./callback_body.ts";
 import type { CredentialBox } from "./credential_box.ts";
+import { abandoned, cancelledByOperator, Deferral, LostJob, notFound } from "./job_errors.ts";
 import { type DeliveryOutcome, Outbox } from "./outbox.ts";
 import { persist } from "./persist.ts";
 import { decodeRequest, encodeRequest, type ScanJob, type StoredRequest, targetName } from "./scan_job.ts";
@@ -32,16 +33,6 @@ export interface JobServiceOptions extends TargetScannerOptions {
   /** Told the number of waiting and running jobs after each change. */
   readonly onDepth?: ((depth: number) => void) | undefined;
 }
-
-/** A failure that may pass: the job waits and is begun again. */
-class Deferral extends Error {
-  constructor(readonly notBefore: number, readonly failure: OutpostError) {
-    super(failure.message);
-  }
-}
-
-/** Why a scan is cut short: the job's lease was over, and another process goes on with it. */
-class LostJob extends Error {}
 
 /** Accepts jobs, runs them and reports on them. */
 export class JobService {
@@ -405,27 +396,4 @@ export class JobService {
       return { outcome: "error", error: errorText(known, redact), exhausted };
     }
   }
-}
-
-function cancelledByOperator(): OutpostError {
-  return new OutpostError("CANCELLED", "The scan was cancelled by the operator");
-}
-
-function abandoned(image: string, attempts: number): OutpostError {
-  return new OutpostError(
-    "INTERNAL",
-    `Cannot scan ${image}: the process ended during each of ${attempts} attempts`,
-    {
-      hint: "Give the process more memory, or look into its log for how it ended.",
-    },
-  );
-}
-
-function notFound(id: string): OutpostError {
-  return new OutpostError("JOB_NOT_FOUND", `There is no job ${id.slice(0, 100)}`, { hint: "outpost jobs lists them." });
-}
-
-/** Whether a job has come to its end. */
-export function isFinal(state: JobState): boolean {
-  return state === "done" || state === "partial" || state === "failed";
 }

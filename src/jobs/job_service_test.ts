@@ -18,7 +18,7 @@ import type { ClosableRegistryProvider } from "../registries/mod.ts";
 import { callbackPaths } from "./callback_paths.ts";
 import { MemoryStore } from "../store/memory_store.ts";
 import { CredentialBox } from "./credential_box.ts";
-import { isFinal, JobService, type JobServiceOptions } from "./job_service.ts";
+import { JobService, type JobServiceOptions } from "./job_service.ts";
 import type { ScanJob, ScanTarget } from "./scan_job.ts";
 
 type Reply = number | OutpostError | (() => number | Promise<number>);
@@ -109,7 +109,7 @@ describe("JobService", () => {
   async function ended(id: string, signal: AbortSignal = idle()): Promise<void> {
     while (!signal.aborted) {
       const known = await store.job(id);
-      if (known !== undefined && isFinal(known.state)) return;
+      if (known !== undefined && ["done", "partial", "failed"].includes(known.state)) return;
       await new Promise((resolve) => setTimeout(resolve, 1));
     }
   }

@@ -22,7 +22,7 @@ export interface QueueTarget {
   readonly token?: string | undefined;
   /** Content of a .creds file: a JWT and the seed of its key. */
   readonly credentials?: string | undefined;
-  /** Authorities in PEM besides the built-in ones. */
+  /** Authorities in PEM besides the built-in ones; with any, `nats:` means TLS too. */
   readonly ca?: readonly string[] | undefined;
 }
 
@@ -46,12 +46,20 @@ export interface BucketEntry {
   readonly removed: boolean;
 }
 
+/** An entry that was read. */
+export interface ReadEntry extends BucketEntry {
+  /** When it was written, by the server's clock. */
+  readonly writtenAt: number;
+}
+
 /** A bucket: keys with values, each write with a revision that is higher than all before. Errors are those of a store. */
 export interface NatsBucket {
   /** Most bytes of one value. */
   readonly maxValueBytes: number;
   /** The entry as the server that decides has it; undefined when there is none, or it was taken away. */
-  get(key: string): Promise<BucketEntry | undefined>;
+  get(key: string): Promise<ReadEntry | undefined>;
+  /** Keys that there are (`*` stands for one part). */
+  keys(keys: string): Promise<readonly string[]>;
   /** Writes a key that is not there; answers its revision, undefined when it is there. */
   create(key: string, value: Uint8Array): Promise<number | undefined>;
   /** Replaces the revision of a key; answers the new one, undefined when it has another. */
@@ -82,6 +90,8 @@ export class NatsLink {
   readonly #manager: JetStreamManager;
   readonly #watches = new Set<BucketWatch>();
   #connected = true;
+  #closing = false;
+  #reconnectedAt: number | undefined;
   #states: Promise<void> = Promise.resolve();
 
   private constructor(connection: NatsConnection, manager: JetStreamManager, options: NatsLinkOptions) {
@@ -110,6 +120,11 @@ export class NatsLink {
       await connection.close();
       throw queueError("Cannot use the queue", error, { opening: true });
     }
+  }
+
+  /** When the connection came back the last time. */
+  get reconnectedAt(): number | undefined {
+    return this.#reconnectedAt;
   }
 
   /** Why nothing can be read or written now. */
@@ -142,6 +157,7 @@ export class NatsLink {
 
   /** Ends all watches and the connection. What was acknowledged is safe; nothing else is waited for. */
   async close(): Promise<void> {
+    this.#closing = true;
     await Promise.all([...this.#watches].map((watch) => watch.stop()));
     await this.connection.close();
     await this.#states;
@@ -159,7 +175,13 @@ export class NatsLink {
         read(async () => {
           const found = await kv.get(key);
           if (found === null || found.operation !== "PUT") return undefined;
-          return { key, value: found.value, revision: found.revision, removed: false };
+          const { value, revision, created } = found;
+          return { key, value, revision, removed: false, writtenAt: created.getTime() };
+        }),
+      keys: (keys) =>
+        read(async () => {
+          const { state } = await this.#manager.streams.info(stream, { subjects_filter: subject(keys) });
+          return Object.keys(state.subjects ?? {}).map((name) => name.slice(subject("").length));
         }),
       create: (key, value) => write(() => unlessConflict(kv.create(key, value))),
       update: (key, value, revision) => write(() => unlessConflict(kv.update(key, value, revision))),
@@ -206,6 +228,7 @@ export class NatsLink {
     for await (const status of this.connection.status()) {
       if (status.type === "disconnect") this.#setConnected(false);
       if (status.type === "reconnect") {
+        this.#reconnectedAt = this.#options.clock.now();
         this.#setConnected(true);
         for (const watch of this.#watches) watch.restart();
       }
@@ -217,13 +240,15 @@ export class NatsLink {
   #setConnected(connected: boolean): void {
     if (this.#connected === connected) return;
     this.#connected = connected;
+    if (this.#closing) return;
     this.#options.onState?.(connected);
   }
 }
 
 function connectOptions({ target, name }: NatsLinkOptions): NodeConnectionOptions {
   const { servers, user, password, token, credentials, ca } = target;
-  const tls = ca !== undefined && ca.length > 0 ? { tls: { ca: ca.join("\n") } } : {};
+  // Given any, the client asks for TLS; without, it follows the server.
+  const tls = servers.some((server) => server.startsWith("tls:")) || (ca ?? []).length > 0;
   return {
     servers: [...servers],
     name,
@@ -236,7 +261,7 @@ function connectOptions({ target, name }: NatsLinkOptions): NodeConnectionOption
     ...(user === undefined ? {} : { user, pass: password ?? "" }),
     ...(token === undefined ? {} : { token }),
     ...(credentials === undefined ? {} : { authenticator: credsAuthenticator(new TextEncoder().encode(credentials)) }),
-    ...(servers.some((server) => server.startsWith("tls:")) && ca === undefined ? { tls: {} } : tls),
+    ...(tls ? { tls: ca === undefined || ca.length === 0 ? {} : { ca: ca.join("\n") } } : {}),
   };
 }
 

@@ -4,6 +4,7 @@ import { systemClock } from "../../tests/fakes/clock.ts";
 import { peer, peerPath } from "../../tests/peers/mod.ts";
 import { startNatsCluster, startNatsServer } from "../../tests/peers/nats_server.ts";
 import { freePort, startProcess, within } from "../../tests/peers/process.ts";
+import { LIMITS } from "../core/limits.ts";
 import { NatsLink, type QueueTarget } from "./nats_connection.ts";
 import { NatsStore } from "./nats_store.ts";
 import { newJob } from "./store_suite.ts";
@@ -70,6 +71,9 @@ describe.skipIf(!peer("nats-server").available)("NatsLink", () => {
     const other = await open(target);
     try {
       await one.store.accept(newJob("a"));
+      await one.store.accept(newJob("held"));
+      await one.store.cancel("held", 1);
+      await one.store.claim(lease(1000, "one"));
       await server.kill();
       await Promise.all([one.state(false), other.state(false)]);
       expect(one.store.problem()).toBe("queue not connected");
@@ -90,6 +94,13 @@ describe.skipIf(!peer("nats-server").available)("NatsLink", () => {
       if ((await other.store.backlog()).queued < 2) await promise;
       expect((await other.store.backlog()).queued).toBe(2);
       expect(await other.store.claim(lease(1000, "other"))).toMatchObject({ id: "a" });
+      // A lease that nobody could prolong is good for a while, although the job is cancelled.
+      expect(await other.store.claim(lease(62_000, "third"))).toMatchObject({ id: "b" });
+      const due = await other.store.nextDue(62_000);
+      expect(due).toBeLessThanOrEqual(systemClock.now() + LIMITS.jobLeaseMs);
+      expect(await other.store.claim(lease(systemClock.now() + LIMITS.jobLeaseMs, "other"))).toMatchObject({
+        id: "held",
+      });
     } finally {
       await one.store.close();
       await other.store.close();
@@ -120,6 +131,10 @@ describe.skipIf(!peer("nats-server").available)("NatsLink", () => {
       hint: expect.stringContaining("nats-server runs"),
     });
     await using server = await startNatsServer();
+    await expect(open({ servers: [server.url.replace("nats:", "tls:")] })).rejects.toMatchObject({
+      code: "STORE_UNUSABLE",
+      hint: expect.stringContaining("nats://"),
+    });
     await expect(open({ servers: [server.url] }, 3)).rejects.toMatchObject({
       code: "STORE_UNUSABLE",
       hint: expect.stringContaining("OUTPOST_QUEUE_REPLICAS"),

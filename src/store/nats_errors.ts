@@ -103,8 +103,12 @@ function explainConnection(error: unknown): Explanation {
     const hint = "Give the authority that signed it in OUTPOST_QUEUE_CA, and the name that it is for in OUTPOST_QUEUE.";
     return { why: `the certificate of NATS is not trusted (${text})`, hint, unusable: true };
   }
-  if (/tls/i.test(text) && /not available|required/i.test(text)) {
-    return { why: "NATS does not speak TLS there", hint: "Write nats:// instead of tls://.", unusable: true };
+  if (/tls/i.test(text) && /not available|not support/i.test(text)) {
+    return {
+      why: "NATS does not speak TLS there",
+      hint: "Write nats:// instead of tls://, without OUTPOST_QUEUE_CA.",
+      unusable: true,
+    };
   }
   const hint =
     "Check that nats-server runs and that OUTPOST_QUEUE names it; writing goes on by itself when it answers.";

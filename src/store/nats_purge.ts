@@ -6,15 +6,13 @@
  */
 import { LIMITS } from "../core/limits.ts";
 import type { Retention } from "../core/store.ts";
-import type { JobIndex, KnownJob } from "./job_index.ts";
 import { isFinal } from "./job_record.ts";
-import type { NatsBucket } from "./nats_connection.ts";
+import { requestBody, type SharedJobs } from "./shared_jobs.ts";
 import type { KnownResult, SharedResults } from "./shared_results.ts";
 
 /** What is looked through. */
 export interface SharedParts {
-  readonly jobs: NatsBucket;
-  readonly index: JobIndex;
+  readonly jobs: SharedJobs;
   readonly results: SharedResults;
 }
 
@@ -22,38 +20,39 @@ export interface SharedParts {
 export async function purgeShared(
   parts: SharedParts,
   retention: Retention,
-  load: (id: string) => Promise<KnownJob | undefined>,
 ): Promise<number> {
-  const { jobs, index, results } = parts;
+  const { jobs, results } = parts;
+  const { index } = jobs;
   // Marks of what was taken away before: by now every process has seen them.
-  await eachOf(index.takeRemoved(), ([id, revision]) => jobs.forget(`job.${id}`, revision));
+  await eachOf(index.takeRemoved(), ([id, revision]) => jobs.forget(id, revision));
   await results.sweep();
   const old = [...index.ended()].filter(({ updatedAt }) => updatedAt < retention.before);
   let removed = 0;
   await eachOf(old.slice(0, LIMITS.queuePurgedJobs), async ({ id }) => {
-    if (await removeJob(parts, await load(id), retention)) removed++;
+    const known = await jobs.load(id);
+    const isOld = known !== undefined && isFinal(known.job) && known.job.updatedAt < retention.before;
+    if (isOld && await jobs.remove(known)) removed++;
   });
-  await eachOf(unwanted(parts, retention), (result) => results.remove(result));
+  const unused = unwanted(parts, retention).slice(0, LIMITS.queuePurgedJobs);
+  await eachOf(unused, (result) => results.remove(result));
   return removed;
 }
 
-/** The request goes first: the same request is a new one from then on, with another job. */
-async function removeJob(
-  { jobs, index, results }: SharedParts,
-  known: KnownJob | undefined,
-  { before }: Retention,
-): Promise<boolean> {
-  if (known === undefined || !isFinal(known.job) || known.job.updatedAt >= before) return false;
-  const { id, requestKey, requestPieces, order } = known.job;
-  await jobs.forget(`request.${requestKey}`, order);
-  if (!await jobs.remove(`job.${id}`, known.revision)) return false;
-  index.remove(id, known.revision + 1);
-  if (requestPieces > 0) await results.removePieces(`request-${id}`);
-  return true;
+/** Takes away pieces that belong to nothing: of a process that ended while it wrote a result, or accepted a job. */
+export async function sweepPieces({ jobs: { index }, results }: SharedParts, now: number): Promise<void> {
+  const known = new Set<string>();
+  for (const { id } of [...index.active(), ...index.ended()]) known.add(requestBody(id));
+  for (const { body } of results.all()) known.add(body);
+  await eachOf(await results.bodies(), async (body) => {
+    if (!known.has(body)) await results.removeOldPieces(body, now - LIMITS.retentionEveryMs);
+  });
 }
 
 /** Results that are old, and so many of the longest unused that the rest is within the bound. */
-function unwanted({ index, results }: SharedParts, { now, before, maxBytes }: Retention): readonly KnownResult[] {
+function unwanted(
+  { jobs: { index }, results }: SharedParts,
+  { now, before, maxBytes }: Retention,
+): readonly KnownResult[] {
   const used = new Set<string | undefined>();
   for (const { callbacks } of index.active()) {
     for (const { state, resultKey } of callbacks) if (state !== "delivered") used.add(resultKey);

@@ -26,13 +26,13 @@ import type {
   Store,
   StoredError,
 } from "../core/store.ts";
-import { decodeJob, encodeJob, type SharedJob } from "./job_codec.ts";
-import { JobIndex, type KnownJob } from "./job_index.ts";
+import type { SharedJob } from "./job_codec.ts";
 import * as rules from "./job_record.ts";
 import { busy } from "./job_rules.ts";
 import { backlog, newestFirst, nextCallback, nextClaim, nextDue } from "./job_selection.ts";
-import type { BucketEntry, NatsBucket, NatsLink } from "./nats_connection.ts";
-import { purgeShared } from "./nats_purge.ts";
+import type { NatsLink } from "./nats_connection.ts";
+import { purgeShared, sweepPieces } from "./nats_purge.ts";
+import { JOBS, SharedJobs } from "./shared_jobs.ts";
 import { digestName, HEADS, SharedResults } from "./shared_results.ts";
 
 /** Options of {@link NatsStore.open}. */
@@ -52,18 +52,16 @@ export class NatsStore implements Store {
   readonly durable = true;
   readonly shared = true;
   readonly #link: NatsLink;
-  readonly #jobs: NatsBucket;
+  readonly #jobs: SharedJobs;
   readonly #results: SharedResults;
-  readonly #index = new JobIndex();
   /** Jobs that a claim of this process handed out: one that is leased to it all the same was lost on the way here. */
   readonly #handedOut = new Set<string>();
   /** Images whose end may have been written although the acknowledgement did not come. */
   readonly #uncertain = new Set<string>();
   #accepting = 0;
-  #unread: unknown;
-  #onChange: (() => void) | undefined;
+  #swept = false;
 
-  private constructor(link: NatsLink, jobs: NatsBucket, results: SharedResults) {
+  private constructor(link: NatsLink, jobs: SharedJobs, results: SharedResults) {
     this.#link = link;
     this.#jobs = jobs;
     this.#results = results;
@@ -78,21 +76,15 @@ export class NatsStore implements Store {
     const jobs = await link.bucket(`${prefix}-jobs`, { description: "Outpost: accepted scans", replicas });
     const bodies = await link.bucket(`${prefix}-results`, { description: "Outpost: results of scans", replicas });
     const results = new SharedResults(bodies, newId);
-    const store = new NatsStore(link, jobs, results);
+    const shared = new SharedJobs(jobs, results);
     await bodies.watch(HEADS, results);
-    await jobs.watch("job.*", {
-      entry: (entry) => store.#see(entry),
-      synced: (keys, upTo) => {
-        store.#index.keep(new Set([...keys].map(idOf)), upTo);
-        store.#onChange?.();
-      },
-    });
-    if (store.#unread !== undefined) throw store.#unread;
-    return store;
+    await jobs.watch(JOBS, shared);
+    if (shared.unread !== undefined) throw shared.unread;
+    return new NatsStore(link, shared, results);
   }
 
   onChange(listener: () => void): void {
-    this.#onChange = listener;
+    this.#jobs.onChange = listener;
   }
 
   problem(): string | undefined {
@@ -105,63 +97,46 @@ export class NatsStore implements Store {
     if (mayTake) this.#accepting++;
     try {
       const requestKey = await digestName(JSON.stringify([given.requestId, given.kind, given.request]));
-      if (mayTake) return await this.#accept(given, requestKey);
-      const known = await this.#jobs.get(`request.${requestKey}`);
-      if (known === undefined) throw busy(waiting);
-      return { id: new TextDecoder().decode(known.value), duplicate: true };
+      if (mayTake) return await this.#jobs.accept(given, requestKey);
+      const id = await this.#jobs.acceptedAs(requestKey);
+      if (id === undefined) throw busy(waiting);
+      return { id, duplicate: true };
     } finally {
       if (mayTake) this.#accepting--;
     }
   }
 
   #waiting(): number {
-    return this.#index.active().filter(({ state }) => state === "queued").toArray().length + this.#accepting;
+    return this.#jobs.index.active().filter(({ state }) => state === "queued").toArray().length + this.#accepting;
   }
 
-  /** First the request's own entry, which says which job it is, then the job: who finds one without the other goes on. */
-  async #accept(given: NewJob, requestKey: string): Promise<Accepted> {
-    for (let attempt = 0; attempt < LIMITS.queueConflicts; attempt++) {
-      const made = await this.#jobs.create(`request.${requestKey}`, new TextEncoder().encode(given.id));
-      const entry = made === undefined ? await this.#jobs.get(`request.${requestKey}`) : undefined;
-      const order = made ?? entry?.revision;
-      // It was taken away in between: it is a new one then.
-      if (order === undefined) continue;
-      const id = entry === undefined ? given.id : new TextDecoder().decode(entry.value);
-      if (entry !== undefined && (this.#index.get(id) ?? await this.#load(id)) !== undefined) {
-        return { id, duplicate: true };
-      }
-      await this.#create({ ...given, id }, requestKey, order);
-      return { id, duplicate: id !== given.id };
-    }
-    throw conflicts(given.id);
+  /**
+   * Whether a lease ran out only because NATS was away: nobody could prolong one. Its owner gets the time of another when
+   * the connection is back.
+   */
+  #isSpared({ owner }: { readonly owner: string | undefined }, lease: Lease): boolean {
+    return owner !== undefined && owner !== lease.owner && lease.now < this.#sparedUntil;
   }
 
-  async #create(given: NewJob, requestKey: string, order: number): Promise<void> {
-    const bytes = new TextEncoder().encode(given.request);
-    const long = bytes.length > LIMITS.queueInlineRequestBytes;
-    const requestPieces = long ? await this.#results.writePieces(requestBody(given.id), bytes) : 0;
-    const record = rules.newRecord({ ...given, request: long ? "" : given.request }, order);
-    const job: SharedJob = { ...record, requestKey, requestPieces };
-    const revision = await this.#jobs.create(jobKey(job.id), encodeJob(job, this.#jobs.maxValueBytes));
-    // Otherwise whoever sent the same at the same moment was first.
-    if (revision !== undefined) this.#index.apply(job, revision);
-    else await this.#load(job.id);
+  get #sparedUntil(): number {
+    const { reconnectedAt } = this.#link;
+    return reconnectedAt === undefined ? 0 : reconnectedAt + LIMITS.jobLeaseMs;
   }
 
   async claim(lease: Lease): Promise<LeasedJob | undefined> {
     const mayClaim = (job: rules.JobRecord): boolean =>
-      rules.isClaimable(job, lease.now) ||
+      (rules.isClaimable(job, lease.now) && !this.#isSpared(job, lease)) ||
       (job.owner === lease.owner && rules.isOpen(job) && !this.#handedOut.has(job.id));
     for (let attempt = 0; attempt < LIMITS.queueConflicts; attempt++) {
-      const next = nextClaim(this.#index.active(), mayClaim);
+      const next = nextClaim(this.#jobs.index.active(), mayClaim);
       if (next === undefined) return undefined;
-      const change = await this.#change(next.id, (job) => {
+      const change = await this.#jobs.change(next.id, (job) => {
         if (!mayClaim(job)) return false;
         rules.claim(job, lease);
         return true;
       });
       if (change?.changed !== true) continue;
-      const claimed = rules.leased({ ...change.job, request: await this.#request(change.job) });
+      const claimed = rules.leased({ ...change.job, request: await this.#jobs.request(change.job) });
       this.#handedOut.add(next.id);
       return claimed;
     }
@@ -170,15 +145,15 @@ export class NatsStore implements Store {
 
   async heartbeat(lease: Lease): Promise<void> {
     const { owner } = lease;
-    const held = this.#index.active().filter((job) =>
+    const held = this.#jobs.index.active().filter((job) =>
       (job.owner === owner && this.#handedOut.has(job.id)) || job.callbacks.some((one) => one.owner === owner)
     ).toArray();
-    await Promise.all(held.map(({ id }) => this.#change(id, (job) => rules.prolong(job, lease))));
+    await Promise.all(held.map(({ id }) => this.#jobs.change(id, (job) => rules.prolong(job, lease))));
   }
 
   async held(owner: string): Promise<readonly HeldJob[]> {
     return await Promise.resolve(
-      this.#index.active().filter((job) => job.owner === owner)
+      this.#jobs.index.active().filter((job) => job.owner === owner)
         .map(({ id, cancelled }) => ({ id, cancelled })).toArray(),
     );
   }
@@ -193,23 +168,23 @@ export class NatsStore implements Store {
     },
   ): Promise<void> {
     this.#handedOut.delete(id);
-    await this.#change(id, (job) => rules.defer(job, options));
+    await this.#jobs.change(id, (job) => rules.defer(job, options));
   }
 
   async release(id: string, options: { readonly owner: string; readonly now: number }): Promise<void> {
     this.#handedOut.delete(id);
-    await this.#change(id, (job) => rules.release(job, options));
+    await this.#jobs.change(id, (job) => rules.release(job, options));
   }
 
   async complete(id: string, target: CompletedTarget): Promise<boolean> {
     const { result, ...end } = target;
     const attempt = `${id} ${target.sequence} ${target.owner}`;
     // Nothing is written for one whose lease another has.
-    const known = this.#index.get(id) ?? await this.#load(id);
+    const known = this.#jobs.index.get(id) ?? await this.#jobs.load(id);
     const mayEnd = known !== undefined && rules.complete(structuredClone(known.job), end);
     if (mayEnd) await this.#keepResult(end, result);
     try {
-      const change = await this.#change(id, (job) => rules.complete(job, end));
+      const change = await this.#jobs.change(id, (job) => rules.complete(job, end));
       const done = change?.changed === true || (this.#uncertain.has(attempt) && isEnded(change?.job, target.sequence));
       this.#uncertain.delete(attempt);
       if (!done || change?.job.state !== "scanning") this.#handedOut.delete(id);
@@ -233,16 +208,20 @@ export class NatsStore implements Store {
 
   async nextCallback(lease: Lease, except: readonly string[]): Promise<PendingCallback | undefined> {
     for (let attempt = 0; attempt < LIMITS.queueConflicts; attempt++) {
-      const next = nextCallback(this.#index.active(), lease, except);
+      const jobs = this.#jobs.index.active().filter((job) => {
+        const callback = rules.pendingCallbacks(job)[0];
+        return callback !== undefined && !this.#isSpared(callback, lease);
+      });
+      const next = nextCallback(jobs, lease, except);
       if (next === undefined) return undefined;
-      const change = await this.#change(next.job.id, (job) => {
+      const change = await this.#jobs.change(next.job.id, (job) => {
         const callback = rules.dueCallback(job, lease);
         if (callback !== undefined) rules.take(callback, lease);
         return callback !== undefined;
       });
       const callback = change?.changed === true ? rules.pendingCallbacks(change.job)[0] : undefined;
       if (change === undefined || callback === undefined) continue;
-      return rules.taken({ ...change.job, request: await this.#request(change.job) }, callback);
+      return rules.taken({ ...change.job, request: await this.#jobs.request(change.job) }, callback);
     }
     return undefined;
   }
@@ -260,7 +239,7 @@ export class NatsStore implements Store {
     sequence: number,
     options: { readonly owner: string; readonly nextAt: number },
   ): Promise<void> {
-    await this.#change(jobId, (job) => rules.postpone(job, sequence, options));
+    await this.#jobs.change(jobId, (job) => rules.postpone(job, sequence, options));
   }
 
   async settle(
@@ -268,16 +247,16 @@ export class NatsStore implements Store {
     sequence: number,
     end: { readonly owner: string; readonly now: number; readonly error?: StoredError | undefined },
   ): Promise<JobState> {
-    return (await this.#change(jobId, (job) => rules.settle(job, sequence, end)))?.job.state ?? "failed";
+    return (await this.#jobs.change(jobId, (job) => rules.settle(job, sequence, end)))?.job.state ?? "failed";
   }
 
   async cancel(id: string, now: number): Promise<JobState | undefined> {
-    return (await this.#change(id, (job) => rules.cancel(job, now)))?.job.state;
+    return (await this.#jobs.change(id, (job) => rules.cancel(job, now)))?.job.state;
   }
 
   async resend(id: string, now: number): Promise<number> {
     let resent = 0;
-    await this.#change(id, (job) => {
+    await this.#jobs.change(id, (job) => {
       resent = rules.resend(job, now);
       return resent > 0;
     });
@@ -285,7 +264,7 @@ export class NatsStore implements Store {
   }
 
   async list({ state, limit }: JobFilter): Promise<readonly JobSummary[]> {
-    const known = [...this.#index.active(), ...this.#index.ended()];
+    const known = [...this.#jobs.index.active(), ...this.#jobs.index.ended()];
     const wanted = known.filter((job) => state === undefined || job.state === state).toSorted(newestFirst);
     const found: (JobSummary | undefined)[] = [];
     for (let at = 0; at < Math.min(limit, wanted.length); at += LIMITS.queueRequestsAtOnce) {
@@ -296,105 +275,38 @@ export class NatsStore implements Store {
   }
 
   async #summary(id: string): Promise<JobSummary | undefined> {
-    const known = this.#index.get(id) ?? await this.#load(id);
+    const known = this.#jobs.index.get(id) ?? await this.#jobs.load(id);
     return known && rules.summary(known.job);
   }
 
   async job(id: string): Promise<JobDetail | undefined> {
-    const known = await this.#load(id);
-    return known && rules.detail({ ...known.job, request: await this.#request(known.job) });
+    const known = await this.#jobs.load(id);
+    return known && rules.detail({ ...known.job, request: await this.#jobs.request(known.job) });
   }
 
   async backlog(): Promise<Backlog> {
-    return await Promise.resolve(backlog(this.#index.active(), (key) => this.#results.bytes(key)));
+    return await Promise.resolve(backlog(this.#jobs.index.active(), (key) => this.#results.bytes(key)));
   }
 
   async nextDue(now: number): Promise<number | undefined> {
-    return await Promise.resolve(nextDue(this.#index.active(), now));
+    const due = await Promise.resolve(nextDue(this.#jobs.index.active(), now));
+    const spared = this.#sparedUntil;
+    return spared > now ? Math.min(due ?? Infinity, spared) : due;
   }
 
   async purge(retention: Retention): Promise<number> {
-    const parts = { jobs: this.#jobs, index: this.#index, results: this.#results };
-    return await purgeShared(parts, retention, (id) => this.#load(id));
+    const parts = { jobs: this.#jobs, results: this.#results };
+    const removed = await purgeShared(parts, retention);
+    if (!this.#swept) await sweepPieces(parts, retention.now);
+    this.#swept = true;
+    return removed;
   }
 
   async close(): Promise<void> {
     await this.#link.close();
   }
-
-  /**
-   * Changes a job by a rule, which is asked again when another process was first. That there is nothing to change is said
-   * of the record as NATS has it, never of what this process knows.
-   */
-  async #change(
-    id: string,
-    rule: (job: SharedJob) => boolean,
-  ): Promise<{ readonly job: SharedJob; readonly changed: boolean } | undefined> {
-    let known = this.#index.get(id);
-    let fresh = known === undefined;
-    known ??= await this.#load(id);
-    for (let attempt = 0; attempt < LIMITS.queueConflicts; attempt++) {
-      if (known === undefined) return undefined;
-      const job = structuredClone(known.job);
-      if (rule(job)) {
-        const value = encodeJob(job, this.#jobs.maxValueBytes);
-        const revision = await this.#jobs.update(jobKey(id), value, known.revision);
-        if (revision !== undefined) {
-          this.#index.apply(job, revision);
-          return { job, changed: true };
-        }
-      } else if (fresh) return { job: known.job, changed: false };
-      known = await this.#load(id);
-      fresh = true;
-    }
-    throw conflicts(id);
-  }
-
-  /** Reads a job as NATS has it. */
-  async #load(id: string): Promise<KnownJob | undefined> {
-    // Anybody may ask for anything: only a part of a key is looked for.
-    if (!/^[\w-]+$/.test(id)) return undefined;
-    const entry = await this.#jobs.get(jobKey(id));
-    if (entry === undefined) return undefined;
-    const job = decodeJob(entry.key, entry.value);
-    this.#index.apply(job, entry.revision);
-    return { job, revision: entry.revision };
-  }
-
-  async #request({ id, request, requestPieces }: SharedJob): Promise<string> {
-    if (requestPieces === 0) return request;
-    const bytes = await this.#results.readPieces(requestBody(id), requestPieces);
-    if (bytes !== undefined) return new TextDecoder().decode(bytes);
-    throw new OutpostError("STORE_UNUSABLE", `Cannot read job ${id}: its request is not in the queue any more`);
-  }
-
-  #see({ key, value, revision, removed }: BucketEntry): void {
-    try {
-      if (removed) this.#index.remove(idOf(key), revision);
-      else if (this.#index.apply(decodeJob(key, value), revision)) this.#onChange?.();
-    } catch (error) {
-      this.#unread = error;
-    }
-  }
-}
-
-function jobKey(id: string): string {
-  return `job.${id}`;
-}
-
-function idOf(key: string): string {
-  return key.slice("job.".length);
-}
-
-/** Under which pieces of a long request are. */
-export function requestBody(id: string): string {
-  return `request-${id}`;
 }
 
 function isEnded(job: SharedJob | undefined, sequence: number): boolean {
   return job !== undefined && job.position === sequence + 1;
-}
-
-function conflicts(id: string): OutpostError {
-  return new OutpostError("STORE_UNAVAILABLE", `Cannot change job ${id}: others change it all the time`);
 }

@@ -154,6 +154,29 @@ describe.skipIf(!peer("nats-server").available)("NATS", () => {
       });
     });
 
+    it("takes away what a process left that ended while it wrote", async () => {
+      const prefix = `left-${++buckets}`;
+      const link = await NatsLink.open({ target: { servers: [server.url] }, name: "test", clock: systemClock });
+      const bucket = await link.bucket(`${prefix}-results`, { description: "", replicas: undefined });
+      const pieces = { "piece.left.0": 1, "piece.left.1": 1, "piece.request-gone.0": 1 };
+      for (const key of Object.keys(pieces)) await bucket.put(key, new Uint8Array(9));
+      const store = await open(prefix);
+      try {
+        await store.accept(newJob("a", { total: 1, request: "x".repeat(LIMITS.queueInlineRequestBytes + 1) }));
+        await store.claim(lease(1000, "me"));
+        const result = { resultKey: "k", result: new Uint8Array(9) };
+        await store.complete("a", { owner: "me", sequence: 0, outcome: "success", now: 1, ...result });
+        await store.purge({ now: systemClock.now() + 2 * LIMITS.retentionEveryMs, before: 0, maxBytes: 1e9 });
+        const left = await bucket.keys("piece.>");
+        expect(left).toHaveLength(2);
+        expect(left).toContain("piece.request-a.0");
+        expect(await store.result("k", 2)).toHaveLength(9);
+      } finally {
+        await store.close();
+        await link.close();
+      }
+    });
+
     it("takes a thousand images to their end", async () => {
       await shared(1, async (...stores) => {
         const [store] = stores as [NatsStore];

@@ -122,6 +122,18 @@ export class SharedResults implements WatchHandler {
     return concatBytes(parts);
   }
 
+  /** Under what there are pieces. */
+  async bodies(): Promise<readonly string[]> {
+    const firsts = await this.#bucket.keys("piece.*.0");
+    return firsts.map((key) => key.slice("piece.".length, -".0".length));
+  }
+
+  /** Takes pieces away that were written before a time. */
+  async removeOldPieces(body: string, before: number): Promise<void> {
+    const first = await this.#bucket.get(`piece.${body}.0`);
+    if (first !== undefined && first.writtenAt < before) await this.removePieces(body);
+  }
+
   /** Takes pieces away. */
   async removePieces(body: string): Promise<void> {
     await this.#bucket.forget(`piece.${body}.>`);
