@@ -68,7 +68,11 @@ export class GraphBuilder {
   addNode(nodeId: string, pkg: GraphPackage, info?: GraphNodeInfo): void {
     const { name, version, purl } = pkg;
     const pkgId = `${name}@${version ?? ""}`;
-    this.#pkgs.set(pkgId, { name, ...(version && { version }), ...(purl && { purl }) });
+    this.#pkgs.set(pkgId, {
+      name,
+      ...(version !== undefined && { version }),
+      ...(purl !== undefined && { purl }),
+    });
     this.#nodes.set(nodeId, { pkgId, info, deps: this.#nodes.get(nodeId)?.deps ?? new Set() });
   }
 

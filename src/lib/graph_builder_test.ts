@@ -19,6 +19,12 @@ const PLANS: readonly Plan[] = [
     edges: [["root-node", "b"]],
   },
   {
+    name: "empty versions",
+    root: { name: "app", version: "" },
+    nodes: [["b", { name: "b", version: "", purl: "pkg:npm/b" }], ["c", { name: "c", version: undefined }]],
+    edges: [["root-node", "b"], ["b", "c"]],
+  },
+  {
     name: "a node that is added twice",
     root: { name: "app" },
     nodes: [["a", { name: "a" }], ["b", { name: "b" }], ["a", { name: "a", version: "2" }]],
