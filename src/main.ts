@@ -10,7 +10,7 @@ import { runStart } from "./cli/start.ts";
 import { type Config, loadConfig, type RegistryConfig } from "./config/load.ts";
 import { OutpostError } from "./core/errors.ts";
 import { LIMITS } from "./core/limits.ts";
-import type { Fetch, ImageHandle, Logger, RegistryCredentials } from "./core/ports.ts";
+import type { EventLoop, Fetch, ImageHandle, Logger, RegistryCredentials } from "./core/ports.ts";
 import type { LayerFactsStore } from "./core/store.ts";
 import type { AnalysisOptions } from "./core/types.ts";
 import { VERSION } from "./core/version.ts";
@@ -34,6 +34,7 @@ import { createStorage } from "./storage.ts";
 import { createLogger } from "./telemetry/log.ts";
 import { Metrics } from "./telemetry/metrics.ts";
 import {
+  commandLoop,
   createWorld,
   dialer,
   eventLoop,
@@ -102,19 +103,21 @@ export async function createToolbox(
     options: registryOptions(config, caCerts),
   });
   const storage = createStorage({ config, clock: systemClock, logger, metrics, newId: () => world.newId() });
-  const scan = lazyScan(async () =>
-    await createScan({
-      engine: config.engine,
-      layers: await storage.openLayers(),
-      onLayer: (origin) => metrics.layers.inc({ origin }),
-    })
-  );
+  const scanWith = (loop: EventLoop): ScanFunction =>
+    lazyScan(async () =>
+      await createScan({
+        engine: config.engine,
+        layers: await storage.openLayers(),
+        onLayer: (origin) => metrics.layers.inc({ origin }),
+        eventLoop: loop,
+      })
+    );
   const variable = (name: string): string | undefined =>
     config.variable(name) ?? (name === "CR_CREDENTIALS" ? encoded : undefined);
   return {
     config,
     logger,
-    scan,
+    scan: scanWith(commandLoop),
     registries,
     credentials,
     openArchive: openLocation,
@@ -129,7 +132,7 @@ export async function createToolbox(
         config,
         credentials,
         registries,
-        scan,
+        scan: scanWith(eventLoop),
         clock: systemClock,
         logger,
         redactor,
@@ -222,11 +225,13 @@ export interface ScanEngineOptions {
   readonly layers?: LayerFactsStore | undefined;
   /** Told for each layer where its facts came from. */
   readonly onLayer?: ((origin: "read" | "stored" | "shared") => void) | undefined;
+  /** For the pauses of long work. @default that of a command */
+  readonly eventLoop?: EventLoop | undefined;
 }
 
 /** Loads the scan pipeline with its layer engine; the result may be called any number of times. */
 export async function createScan(
-  { engine: name = "auto", layers, onLayer }: ScanEngineOptions = {},
+  { engine: name = "auto", layers, onLayer, eventLoop: loop = commandLoop }: ScanEngineOptions = {},
 ): Promise<ScanFunction> {
   const [
     { wantedFiles },
@@ -254,7 +259,7 @@ export async function createScan(
   return (options) => {
     const { patterns, extractors, version } = wantedFiles(options.analysis);
     const extraction = { extractors, inflater: fileInflater };
-    const engine = createLayerEngine({ patterns, extraction, version, inflater, eventLoop });
+    const engine = createLayerEngine({ patterns, extraction, version, inflater, eventLoop: loop });
     const budgeted = budgetedEngine(engine, budget);
     const cached = cachedEngine({ engine: budgeted, store: layers, underWay, onLayer });
     return scanImage({ ...options, engine: cached, clock: systemClock });

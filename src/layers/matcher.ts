@@ -12,101 +12,117 @@ export type PathMatcher = (path: string) => number;
 /** Extractors that want the file at the path. The path is clean. */
 export type ExtractorMatcher = (path: string) => readonly FileExtractor[];
 
-const NO_EXTRACTORS: readonly FileExtractor[] = [];
-
-/**
- * Compiles patterns. A path that several patterns name gets the largest of their limits.
- *
- * Costs two map look-ups per path, one per directory of the path where its first directory leads to a wanted one, and a
- * few comparisons for each pattern with extensions, suffixes or exceptions.
- */
+/** Compiles patterns. A path that several patterns name gets the largest of their limits. */
 export function compilePatterns(patterns: readonly FilePattern[]): PathMatcher {
-  const paths = new Map<string, number>();
-  const names = new Map<string, number>();
-  const directories = new Map<string, number>();
-  const roots = new Set<string>();
-  const others: { readonly test: (path: string) => boolean; readonly maxBytes: number }[] = [];
-  for (const pattern of patterns) {
-    const { paths: exact = [], names: base = [], directories: below = [], maxBytes } = pattern;
-    if (!isPlain(pattern)) {
-      others.push({ test: compilePattern(pattern), maxBytes });
-      continue;
-    }
-    for (const path of exact) raise(paths, path, maxBytes);
-    for (const name of base) raise(names, name, maxBytes);
-    for (const directory of below) {
-      raise(directories, directory, maxBytes);
-      roots.add(directory.slice(0, directory.indexOf("/")));
-    }
-  }
+  const index = new PatternIndex(patterns);
   return function match(path: string): number {
-    const slash = path.lastIndexOf("/");
-    let limit = Math.max(paths.get(path) ?? 0, names.get(slash < 0 ? path : path.slice(slash + 1)) ?? 0);
-    for (const { test, maxBytes } of others) if (maxBytes > limit && test(path)) limit = maxBytes;
-    const first = slash < 0 ? -1 : path.indexOf("/");
-    if (first < 0 || !roots.has(path.slice(0, first))) return limit;
-    for (let at = first; at >= 0; at = path.indexOf("/", at + 1)) {
-      limit = Math.max(limit, directories.get(path.slice(0, at + 1)) ?? 0);
-    }
+    let limit = 0;
+    for (const position of index.find(path)) limit = Math.max(limit, patterns[position]?.maxBytes ?? 0);
     return limit;
   };
 }
 
 /** Compiles the patterns of extractors. */
 export function compileExtractors(extractors: readonly FileExtractor[]): ExtractorMatcher {
-  const compiled = extractors.map((extractor) => ({ extractor, test: compilePattern(extractor.pattern) }));
+  const index = new PatternIndex(extractors.map(({ pattern }) => pattern));
   return function match(path: string): readonly FileExtractor[] {
-    let found: FileExtractor[] | undefined;
-    for (const { extractor, test } of compiled) if (test(path)) (found ??= []).push(extractor);
-    return found ?? NO_EXTRACTORS;
+    const found = index.find(path);
+    return found.length === 0 ? NO_EXTRACTORS : extractors.filter((_, position) => found.includes(position));
   };
 }
 
-/** Whether maps can answer for the pattern. */
-function isPlain({ extensions, suffixes, globs, notFrom, notWithin }: FilePattern): boolean {
-  return [extensions, suffixes, globs, notFrom, notWithin].every((list) => list === undefined || list.length === 0);
+const NO_EXTRACTORS: readonly FileExtractor[] = [];
+const NONE: readonly number[] = [];
+
+/** What speaks against a path that a pattern names. */
+interface Exceptions {
+  readonly notFrom: readonly string[];
+  readonly notWithin: readonly string[];
+  readonly notGlobs: readonly ((path: string) => boolean)[];
 }
 
-/** Plain loops throughout: closures in the array methods made the optimiser compile this again and again. */
-function compilePattern(pattern: FilePattern): (path: string) => boolean {
-  const { directories = [], suffixes = [], notFrom = [], notWithin = [] } = pattern;
-  const paths = new Set(pattern.paths);
-  const names = new Set(pattern.names);
-  const extensions = new Set(pattern.extensions);
-  const globs = (pattern.globs ?? []).map(compileGlob);
-  const notGlobs = (pattern.notGlobs ?? []).map(compileGlob);
-  const byName = names.size + extensions.size > 0;
-  const limited = notFrom.length + notWithin.length > 0;
-  const isNamed = (name: string): boolean =>
-    names.has(name) || (extensions.size > 0 && extensions.has(extensionOf(name)));
-  return function test(path: string): boolean {
-    const named = endsWithAny(path, suffixes) || (byName && isNamed(path.slice(path.lastIndexOf("/") + 1))) ||
-      paths.has(path) || startsWithAny(path, directories) || (globs.length > 0 && matchesAny(globs, `/${path}`));
-    if (!named) return false;
-    if (notGlobs.length > 0 && matchesAny(notGlobs, `/${path}`)) return false;
-    if (!limited) return true;
-    const directory = `/${path.slice(0, Math.max(path.lastIndexOf("/"), 0))}`;
-    return !startsWithAny(directory, notFrom) && !includesAny(directory, notWithin);
-  };
+/**
+ * Patterns by what they look at: a path costs three look-ups in maps, one for each of its directories where its first
+ * one leads to a wanted one, and a comparison for each suffix and glob; nothing is allocated for a path that nobody wants.
+ */
+class PatternIndex {
+  readonly #paths = new Map<string, number[]>();
+  readonly #names = new Map<string, number[]>();
+  readonly #extensions = new Map<string, number[]>();
+  readonly #directories = new Map<string, number[]>();
+  readonly #roots = new Set<string>();
+  readonly #suffixes: { readonly suffix: string; readonly position: number }[] = [];
+  readonly #globs: { readonly matches: (path: string) => boolean; readonly position: number }[] = [];
+  readonly #exceptions: (Exceptions | undefined)[];
+
+  constructor(patterns: readonly FilePattern[]) {
+    this.#exceptions = patterns.map(exceptionsOf);
+    for (const [position, pattern] of patterns.entries()) this.#add(pattern, position);
+  }
+
+  /** Positions of the patterns that want the path; one may be there more than once. */
+  find(path: string): readonly number[] {
+    const slash = path.lastIndexOf("/");
+    const name = slash < 0 ? path : path.slice(slash + 1);
+    let found = NONE;
+    found = this.#join(found, this.#paths.get(path), path);
+    found = this.#join(found, this.#names.get(name), path);
+    if (this.#extensions.size > 0) found = this.#join(found, this.#extensions.get(extensionOf(name)), path);
+    for (const { suffix, position } of this.#suffixes) {
+      if (path.endsWith(suffix)) found = this.#take(found, position, path);
+    }
+    if (this.#globs.length > 0) {
+      const absolute = `/${path}`;
+      for (const { matches, position } of this.#globs) {
+        if (matches(absolute)) found = this.#take(found, position, path);
+      }
+    }
+    const first = slash < 0 ? -1 : path.indexOf("/");
+    if (first < 0 || !this.#roots.has(path.slice(0, first))) return found;
+    for (let at = first; at >= 0; at = path.indexOf("/", at + 1)) {
+      found = this.#join(found, this.#directories.get(path.slice(0, at + 1)), path);
+    }
+    return found;
+  }
+
+  #add(pattern: FilePattern, position: number): void {
+    const { paths = [], names = [], extensions = [], directories = [], suffixes = [], globs = [] } = pattern;
+    for (const path of paths) push(this.#paths, path, position);
+    for (const name of names) push(this.#names, name, position);
+    for (const extension of extensions) push(this.#extensions, extension, position);
+    for (const directory of directories) {
+      push(this.#directories, directory, position);
+      this.#roots.add(directory.slice(0, directory.indexOf("/")));
+    }
+    for (const suffix of suffixes) this.#suffixes.push({ suffix, position });
+    for (const glob of globs) this.#globs.push({ matches: compileGlob(glob), position });
+  }
+
+  #join(found: readonly number[], positions: readonly number[] | undefined, path: string): readonly number[] {
+    if (positions === undefined) return found;
+    let all = found;
+    for (const position of positions) all = this.#take(all, position, path);
+    return all;
+  }
+
+  #take(found: readonly number[], position: number, path: string): readonly number[] {
+    const exceptions = this.#exceptions[position];
+    if (exceptions !== undefined && isExcepted(path, exceptions)) return found;
+    return found.length === 0 ? [position] : [...found, position];
+  }
 }
 
-function matchesAny(globs: readonly ((path: string) => boolean)[], path: string): boolean {
-  for (const matches of globs) if (matches(path)) return true;
-  return false;
+function exceptionsOf({ notFrom = [], notWithin = [], notGlobs = [] }: FilePattern): Exceptions | undefined {
+  if (notFrom.length + notWithin.length + notGlobs.length === 0) return undefined;
+  return { notFrom, notWithin, notGlobs: notGlobs.map(compileGlob) };
 }
 
-function endsWithAny(text: string, ends: readonly string[]): boolean {
-  for (const end of ends) if (text.endsWith(end)) return true;
-  return false;
-}
-
-function startsWithAny(text: string, starts: readonly string[]): boolean {
-  for (const start of starts) if (text.startsWith(start)) return true;
-  return false;
-}
-
-function includesAny(text: string, parts: readonly string[]): boolean {
-  for (const part of parts) if (text.includes(part)) return true;
+/** Plain loops: closures in the array methods made the optimiser compile this again and again. */
+function isExcepted(path: string, { notFrom, notWithin, notGlobs }: Exceptions): boolean {
+  const directory = `/${path.slice(0, Math.max(path.lastIndexOf("/"), 0))}`;
+  for (const start of notFrom) if (directory.startsWith(start)) return true;
+  for (const part of notWithin) if (directory.includes(part)) return true;
+  for (const matches of notGlobs) if (matches(`/${path}`)) return true;
   return false;
 }
 
@@ -116,6 +132,8 @@ function extensionOf(name: string): string {
   return dot <= 0 ? "" : name.slice(dot);
 }
 
-function raise(limits: Map<string, number>, key: string, limit: number): void {
-  limits.set(key, Math.max(limit, limits.get(key) ?? 0));
+function push(index: Map<string, number[]>, key: string, position: number): void {
+  const positions = index.get(key);
+  if (positions === undefined) index.set(key, [position]);
+  else positions.push(position);
 }
