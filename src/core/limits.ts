@@ -163,8 +163,8 @@ export const LIMITS = {
   layersAtOnce: 3,
   /** Stored bytes of a layer that is read before its turn: the way of a larger one is short beside what it costs. */
   aheadLayerBytes: 32 * MiB,
-  /** Facts of a layer that is read before its turn: beside imageKeptBytes, twice. One that has more is read in its turn. */
-  aheadKeptBytes: 8 * MiB,
+  /** Facts of a layer that is read before its turn: the package database of a UBI fits. One that has more is read in its turn. */
+  aheadKeptBytes: 16 * MiB,
   /** A reading without its facts: the decoder's memory (0.6 MiB), buffers of connection and files, garbage of both. */
   layerBufferBytes: 2 * MiB,
   /** Reserved when a reading begins: with the facts of nearly every layer, so that it need not stop for more. */
@@ -339,6 +339,8 @@ export const LIMITS = {
   queueAnswerMs: 5_000,
   /** Between attempts to reach NATS again. */
   queueReconnectMs: 500,
+  /** How often it is asked whether a watch still lives: in a cluster it may end with the server that kept it. */
+  queueWatchCheckMs: 10_000,
   /** Daemons that change the same job at once each have their turn after as many attempts as there are daemons. */
   queueConflicts: 100,
   /** A request that is longer is kept beside its job, whose record is written anew with each change. */

@@ -43,7 +43,7 @@ async function open(target: QueueTarget, replicas?: number): Promise<Opened> {
 
 /** Resolves when the store has nothing to say against being used. */
 async function usable(store: NatsStore): Promise<void> {
-  await within(20_000, "the store to be usable", async (signal) => {
+  await within(60_000, "the store to be usable", async (signal) => {
     while (store.problem() !== undefined) {
       signal.throwIfAborted();
       await new Promise((resolve) => setTimeout(resolve, 25));
@@ -53,7 +53,7 @@ async function usable(store: NatsStore): Promise<void> {
 
 /** Accepts a job, which is tried until NATS takes it. */
 async function accepted(store: NatsStore, id: string): Promise<void> {
-  await within(30_000, "the cluster to take a job", async (signal) => {
+  await within(60_000, "the cluster to take a job", async (signal) => {
     while (!await store.accept(newJob(id)).then(() => true, () => false)) {
       signal.throwIfAborted();
       await new Promise((resolve) => setTimeout(resolve, 100));
@@ -163,8 +163,17 @@ describe.skipIf(!peer("nats-server").available)("NatsLink", () => {
     try {
       // Servers agree on a leader first.
       await accepted(replicated, "b");
+      const other = await open(target);
       await cluster.servers[0]?.kill();
       await accepted(replicated, "c");
+      // Whichever server kept its watch.
+      await within(60_000, "the other store to see it", async (signal) => {
+        while ((await other.store.backlog()).queued < 3) {
+          signal.throwIfAborted();
+          await new Promise((resolve) => setTimeout(resolve, 50));
+        }
+      });
+      await other.store.close();
       await usable(replicated);
       const ids = (await replicated.list({ limit: 9 })).map(({ id }) => id);
       expect(ids.toSorted()).toEqual(["a", "b", "c"]);

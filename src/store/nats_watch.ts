@@ -44,6 +44,8 @@ export class BucketWatch {
   readonly #options: BucketWatchOptions;
   readonly #stop = new AbortController();
   #messages: Messages | undefined;
+  #consumer: PushConsumer | undefined;
+  #checking: Promise<void> | undefined;
   #running: Promise<void> | undefined;
   #again = false;
   #synced = false;
@@ -63,6 +65,7 @@ export class BucketWatch {
    * @throws {OutpostError} STORE_UNAVAILABLE or STORE_UNUSABLE when it cannot.
    */
   async start(): Promise<void> {
+    this.#checking = this.#check();
     try {
       await this.#follow();
     } catch (error) {
@@ -83,7 +86,19 @@ export class BucketWatch {
   async stop(): Promise<void> {
     this.#stop.abort();
     this.#messages?.stop();
-    await this.#running;
+    await Promise.all([this.#running, this.#checking]);
+  }
+
+  /** Begins anew when the server does not know the watch any more. */
+  async #check(): Promise<void> {
+    const { signal } = this.#stop;
+    while (!signal.aborted) {
+      await this.#options.clock.sleep(LIMITS.queueWatchCheckMs, signal).catch(() => {});
+      const consumer = this.#consumer;
+      if (consumer === undefined || signal.aborted) continue;
+      const lives = await consumer.info().then(() => true, () => false);
+      if (!lives && consumer === this.#consumer && !signal.aborted) this.restart();
+    }
   }
 
   async #followAgain(): Promise<void> {
@@ -126,6 +141,7 @@ export class BucketWatch {
       },
     });
     this.#messages = messages;
+    this.#consumer = consumer;
     if (this.#stop.signal.aborted) messages.stop();
     if (count === 0) end();
     // Lost on the way when the connection is: then it begins anew.
