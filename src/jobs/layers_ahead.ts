@@ -33,32 +33,38 @@ class BeforeItsTurn extends Error {}
 /** Why a reading that nobody waits for any more is cancelled: made once, it says nothing of the layer. */
 const NOT_NEEDED = new DOMException("The layer is no longer needed", "AbortError");
 
-/** How a reading ended. It never rejects: its turn may never come. */
+/** How a reading ended. */
 type Outcome = { readonly facts: LayerFacts } | { readonly error: unknown };
 
 interface Reading {
   readonly controller: AbortController;
-  readonly outcome: Promise<Outcome>;
-}
-
-/** What a layer may do now: set once its turn has come. */
-interface Turn {
-  now?: TurnOptions;
+  /** Never rejects: the layer's turn may never come. */
+  readonly done: Promise<void>;
+  /** Most bytes of wanted files, where it began in its turn: the engine sees to that. */
+  readonly maxKeptBytes: number | undefined;
+  outcome: Outcome | undefined;
+  /** What its facts take, about. */
+  bytes: number;
+  /** Set once its turn has come. */
+  turn: TurnOptions | undefined;
 }
 
 /**
- * Reads the layers after the one whose turn it is, as far as they are small. What they hold by then is bounded
- * (LIMITS.aheadKeptBytes): one that needs more gives up, and is read in its turn. Any other failure ends those behind it
- * at once, and is told in its turn: a layer below may fail yet.
+ * Reads the layers after the one whose turn it is, as far as they are small. What they hold by then is bounded: one that
+ * needs more than LIMITS.aheadKeptBytes gives up, and so do all when the image holds more than LIMITS.keptBytes; they are
+ * read in their turn. Any other failure ends those behind it at once, and is told in its turn: a layer below may fail yet.
  *
  * To be disposed of at the end: whatever is still being read is cancelled, and has let go of everything by then.
  */
 export class LayersAhead implements AsyncDisposable {
   readonly #options: LayersAheadOptions;
-  readonly #readings = new Map<number, Reading & { readonly turn: Turn }>();
+  readonly #readings = new Map<number, Reading>();
   readonly #begun = new Set<string>();
   /** The first layer that is known to fail: those behind it are not needed. */
   #end = Infinity;
+  /** What may be held altogether, as of the present turn, and what is. */
+  #maxKeptBytes = 0;
+  #bytes = 0;
 
   constructor(options: LayersAheadOptions) {
     this.#options = options;
@@ -71,13 +77,19 @@ export class LayersAhead implements AsyncDisposable {
    * @throws What {@link LayerEngine.extract} throws.
    */
   async take(index: number, turn: TurnOptions): Promise<LayerFacts> {
-    const reading = this.#readings.get(index) ?? this.#begin(index, {}, turn.maxKeptBytes);
-    reading.turn.now = turn;
+    this.#maxKeptBytes = turn.maxKeptBytes;
+    const reading = this.#readings.get(index) ?? this.#begin(index, turn);
+    reading.turn = turn;
     for (let next = index + 1; next < index + this.#options.width; next++) this.#beginAhead(next);
-    const outcome = await reading.outcome;
+    await reading.done;
     this.#readings.delete(index);
-    if ("facts" in outcome && contentBytes(outcome.facts) <= turn.maxKeptBytes) return outcome.facts;
-    if ("error" in outcome && !(outcome.error instanceof BeforeItsTurn)) throw outcome.error;
+    this.#holds(reading, 0);
+    const { outcome } = reading;
+    if (outcome !== undefined && "facts" in outcome && contentBytes(outcome.facts) <= turn.maxKeptBytes) {
+      return outcome.facts;
+    }
+    const error = outcome !== undefined && "error" in outcome ? outcome.error : undefined;
+    if (error !== undefined && !(error instanceof BeforeItsTurn)) throw error;
     const { engine, also, signal } = this.#options;
     return await engine.extract(this.#layer(index), { ...turn, also, signal });
   }
@@ -85,7 +97,7 @@ export class LayersAhead implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     const readings = [...this.#readings.values()];
     for (const { controller } of readings) controller.abort(NOT_NEEDED);
-    await Promise.all(readings.map(({ outcome }) => outcome));
+    await Promise.all(readings.map(({ done }) => done));
   }
 
   #layer(index: number): LayerHandle {
@@ -96,55 +108,81 @@ export class LayersAhead implements AsyncDisposable {
 
   #beginAhead(index: number): void {
     const layer = this.#options.layers[index];
-    if (layer === undefined || index >= this.#end || this.#readings.has(index)) return;
+    if (layer === undefined || index >= this.#end || this.#readings.has(index) || this.#isTooMuch()) return;
     if (this.#begun.has(layerKey(layer)) || (layer.size ?? Infinity) > LIMITS.aheadLayerBytes) return;
-    void this.#begin(index, {}, undefined).outcome.then((outcome) => {
-      if ("error" in outcome && !(outcome.error instanceof BeforeItsTurn)) this.#failed(index);
-    });
+    this.#begin(index, undefined);
   }
 
-  #failed(index: number): void {
+  #begin(index: number, turn: TurnOptions | undefined): Reading {
+    const layer = this.#layer(index);
+    const { promise: done, resolve } = Promise.withResolvers<void>();
+    const { maxKeptBytes } = turn ?? {};
+    const controller = new AbortController();
+    const reading: Reading = { controller, done, maxKeptBytes, outcome: undefined, bytes: 0, turn };
+    this.#begun.add(layerKey(layer));
+    this.#readings.set(index, reading);
+    void this.#read(layer, reading).then((outcome) => {
+      reading.outcome ??= outcome;
+      if ("error" in reading.outcome) {
+        this.#holds(reading, 0);
+        if (reading.turn === undefined) this.#failed(index, reading.outcome.error);
+      }
+      resolve();
+    });
+    return reading;
+  }
+
+  #failed(index: number, error: unknown): void {
+    if (error instanceof BeforeItsTurn) return;
     this.#end = Math.min(this.#end, index);
     for (const [other, { controller }] of this.#readings) {
       if (other > this.#end) controller.abort(NOT_NEEDED);
     }
   }
 
-  #begin(index: number, turn: Turn, maxKeptBytes: number | undefined): Reading & { readonly turn: Turn } {
-    const layer = this.#layer(index);
-    const controller = new AbortController();
-    const reading = { controller, turn, outcome: this.#read(layer, turn, maxKeptBytes, controller.signal) };
-    this.#begun.add(layerKey(layer));
-    this.#readings.set(index, reading);
-    return reading;
-  }
-
-  async #read(
-    layer: LayerHandle,
-    turn: Turn,
-    maxKeptBytes: number | undefined,
-    stop: AbortSignal,
-  ): Promise<Outcome> {
+  async #read(layer: LayerHandle, reading: Reading): Promise<Outcome> {
     const { engine, also, signal } = this.#options;
-    const mayKeep = (bytes: number): void => {
-      if (maxKeptBytes === undefined && bytes > Math.max(LIMITS.aheadKeptBytes, turn.now?.maxKeptBytes ?? 0)) {
-        throw new BeforeItsTurn();
-      }
-    };
     try {
       const facts = await engine.extract(layer, {
-        signal: AbortSignal.any([signal, stop]),
+        signal: AbortSignal.any([signal, reading.controller.signal]),
         also,
-        maxKeptBytes,
-        onProgress: (storedBytes) => turn.now?.onProgress(storedBytes),
-        reserve: mayKeep,
+        maxKeptBytes: reading.maxKeptBytes,
+        onProgress: (storedBytes) => reading.turn?.onProgress(storedBytes),
+        reserve: (bytes) => this.#reserve(reading, bytes),
       });
       // Facts that were stored, or that another scan has read, come in one piece.
-      mayKeep(contentBytes(facts));
+      this.#reserve(reading, contentBytes(facts));
       return { facts };
     } catch (error) {
       return { error };
     }
+  }
+
+  #reserve(reading: Reading, bytes: number): void {
+    if (reading.outcome !== undefined) throw new BeforeItsTurn();
+    this.#holds(reading, bytes);
+    const isAhead = reading.turn === undefined;
+    if (isAhead && bytes > LIMITS.aheadKeptBytes) throw new BeforeItsTurn();
+    if (reading.maxKeptBytes === undefined && bytes > this.#maxKeptBytes) throw new BeforeItsTurn();
+    if (!this.#isTooMuch()) return;
+    if (isAhead) throw new BeforeItsTurn();
+    for (const other of this.#readings.values()) if (other.turn === undefined) this.#giveUp(other);
+  }
+
+  /** Whether the image holds so much that its layers are better read one after the other. */
+  #isTooMuch(): boolean {
+    return LIMITS.imageKeptBytes - this.#maxKeptBytes + this.#bytes > LIMITS.keptBytes;
+  }
+
+  #giveUp(reading: Reading): void {
+    reading.outcome = { error: new BeforeItsTurn() };
+    this.#holds(reading, 0);
+    reading.controller.abort(NOT_NEEDED);
+  }
+
+  #holds(reading: Reading, bytes: number): void {
+    this.#bytes += bytes - reading.bytes;
+    reading.bytes = bytes;
   }
 }
 

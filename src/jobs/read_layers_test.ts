@@ -144,6 +144,26 @@ describe("readLayers()", () => {
     expect(engine.begun).toEqual(["a", "b", "b"]);
   });
 
+  it("gives up what was read ahead when the image holds too much for that", async () => {
+    const engine = new GatedEngine();
+    const { facts } = read(engine, gatedImage(["a", "b", "c"].map((name) => gatedLayer(name))));
+    (await engine.reading("c")).succeed(5000);
+    const b = await engine.reading("b");
+    b.options.reserve?.(LIMITS.aheadKeptBytes);
+    await settled();
+    const a = await engine.reading("a");
+    a.options.reserve?.(LIMITS.keptBytes - LIMITS.aheadKeptBytes - 5000);
+    expect(engine.running).toEqual(["a", "b"]);
+    a.options.reserve?.(LIMITS.keptBytes);
+    await settled();
+    expect(engine.running).toEqual(["a"]);
+    expect(() => b.options.reserve?.(1)).toThrow();
+    a.succeed();
+    for (const name of ["b", "c"]) (await engine.reading(name)).succeed();
+    expect(pathsOf(await facts)).toEqual(["a", "b", "c"]);
+    expect(engine.begun).toEqual(["a", "b", "c", "b", "c"]);
+  });
+
   it("lets a layer that began ahead keep more once its turn has come", async () => {
     const engine = new GatedEngine();
     const { facts } = read(engine, gatedImage(["a", "b"].map((name) => gatedLayer(name))));
