@@ -28,7 +28,7 @@ import { backlog, claimableAt, newestFirst, nextCallback, nextClaim, nextDue } f
 /** A {@link Store} that lives as long as the process. */
 export class MemoryStore implements Store {
   readonly durable = false;
-  readonly shared = false;
+  readonly shared: boolean = false;
   /** In the order of their acceptance. */
   readonly #jobs = new Map<string, rules.JobRecord>();
   readonly #results = new Map<string, { readonly body: Uint8Array; usedAt: number }>();
