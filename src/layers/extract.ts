@@ -119,6 +119,9 @@ class LayerPass {
     const source = openByteSource(await this.#open(options.signal), options.signal);
     try {
       await this.#readAll(source, options);
+    } catch (error) {
+      this.collector.discard();
+      throw error;
     } finally {
       this.collector.close();
       this.#decompressor.close();

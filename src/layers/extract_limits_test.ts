@@ -1,5 +1,5 @@
 import { gzipSync } from "node:zlib";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { fakeLayer } from "../../tests/fakes/layer.ts";
 import { concat, pax, tar, tarHeader } from "../../tests/fakes/tar_builder.ts";
 import { LIMITS } from "../core/limits.ts";
@@ -107,5 +107,32 @@ describe("extractLayer()'s limits", () => {
   it("does not believe a header that announces more than follows", async () => {
     const lie = concat(tarHeader({ name: "wanted", size: 900 }), "short");
     await expect(extract(fakeLayer(lie).handle)).rejects.toEqual(layerError("LAYER_CORRUPT", "inside a member"));
+  });
+
+  it("frees what was kept at once when memory for more is refused, that of hard links too", async () => {
+    const bytes = tar(
+      { name: "a/wanted", body: "x".repeat(300) },
+      { name: "b/wanted", type: "1", linkName: "a/wanted" },
+      { name: "c/wanted", body: "y".repeat(300) },
+    );
+    const transferred: number[] = [];
+    const { transfer } = ArrayBuffer.prototype;
+    const spy = vi.spyOn(ArrayBuffer.prototype, "transfer").mockImplementation(function (this: ArrayBuffer, length) {
+      if (length === 0) transferred.push(this.byteLength);
+      return transfer.call(this, length);
+    });
+    try {
+      const reserve = (kept: number): void => {
+        if (kept > 1200) throw new Error("no room");
+      };
+      const reading = extractLayer(fakeLayer(bytes).handle, { version: "7", matcher }, {
+        signal: new AbortController().signal,
+        reserve,
+      });
+      await expect(reading).rejects.toThrow("no room");
+    } finally {
+      spy.mockRestore();
+    }
+    expect(transferred).toEqual([300]);
   });
 });

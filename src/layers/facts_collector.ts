@@ -12,14 +12,13 @@ import type { ExtractorMatcher, PathMatcher } from "./matcher.ts";
 import type { TarHeader, TarSink } from "./tar.ts";
 import { type KeptLines, LineFilter } from "./kept_lines.ts";
 import { cleanPath } from "./tar_path.ts";
-import { entryOf, fileOf, NOTHING, type ReadFile, union, type Want } from "./want.ts";
+import { entryOf, fileOf, freeContent, NOTHING, type ReadFile, union, type Want } from "./want.ts";
 
 /** The bounds that apply here, see core/limits.ts. */
 export interface CollectorLimits extends MemoryLimits {
   readonly layerProblems: number;
   readonly linkHops: number;
   readonly wholeTextBytes: number;
-  readonly textLinesBytes: number;
   readonly layerUnpackedBytes: number;
 }
 
@@ -151,6 +150,17 @@ export class FactsCollector implements TarSink {
   }
 
   /**
+   * Frees what was kept when nobody will get it: a reading that gives way to others must not leave its memory to the
+   * garbage collector.
+   */
+  discard(): void {
+    for (const file of [...this.#entries.values(), ...this.#targets.values(), this.#file]) freeContent(file);
+    this.#file = undefined;
+    this.#entries.clear();
+    this.#targets.clear();
+  }
+
+  /**
    * Paths of this layer whose contents its wanted hard links need and that were not kept: a second pass that gets them
    * as `linkTargets` can resolve those links.
    */
@@ -238,26 +248,11 @@ export class FactsCollector implements TarSink {
     const beginnings = content && size > limits.wholeTextBytes ? lines?.get(path) : undefined;
     const held = content && beginnings === undefined;
     if (content) this.#memory.charge((held ? size : 0) + path.length + ENTRY_BYTES);
-    this.#lines = beginnings && new LineFilter(beginnings, this.#chargeLines(path));
+    this.#lines = beginnings && new LineFilter(beginnings, this.#memory.linesOf(path));
     this.#file = { path, size, mode, content: held ? new Uint8Array(size) : undefined };
     this.#fileAt = 0;
     if (extracted && this.#context !== undefined) this.#run = new ExtractorRun(extractors, size, this.#context);
     return true;
-  }
-
-  #chargeLines(path: string): (bytes: number) => void {
-    const { limits, fail } = this.#options;
-    let kept = 0;
-    return (bytes) => {
-      kept += bytes;
-      if (kept > limits.textLinesBytes) {
-        throw fail(
-          "LIMIT_EXCEEDED",
-          `the lines that are read of ${path} have more than ${limits.textLinesBytes} bytes`,
-        );
-      }
-      this.#memory.charge(bytes);
-    };
   }
 
   /** Keeps a complete file: as an entry what is wanted of it, and all of it as a link target when a link wants more. */

@@ -11,6 +11,7 @@ export interface MemoryLimits {
   readonly layerEntries: number;
   readonly keptBytes: number;
   readonly layerLinkBytes: number;
+  readonly textLinesBytes: number;
 }
 
 /** Options of {@link FactsMemory}. */
@@ -65,6 +66,19 @@ export class FactsMemory {
       throw fail("LIMIT_EXCEEDED", `its wanted files are larger than ${limits.keptBytes} bytes together`);
     }
     this.#reserve();
+  }
+
+  /** Charges the lines that are kept of one text, which have a bound of their own. */
+  linesOf(path: string): (bytes: number) => void {
+    const { fail, limits: { textLinesBytes: limit } } = this.#options;
+    let kept = 0;
+    return (bytes) => {
+      kept += bytes;
+      if (kept > limit) {
+        throw fail("LIMIT_EXCEEDED", `the lines that are read of ${path} have more than ${limit} bytes`);
+      }
+      this.charge(bytes);
+    };
   }
 
   /** For links and whiteouts. False when they have used up their share: then they are not kept. */

@@ -45,6 +45,12 @@ export function entryOf(
   return kept ? { kind: "extracted", path, size, mode, facts: kept } : undefined;
 }
 
+/** Frees the content of a file that nobody will read, at once; hard links share that of their target. */
+export function freeContent(file: LayerEntry | ReadFile | undefined): void {
+  const buffer = file !== undefined && "content" in file ? file.content?.buffer : undefined;
+  if (buffer instanceof ArrayBuffer && !buffer.detached) buffer.transfer(0);
+}
+
 /** The entry as the file that it was made of. */
 export function fileOf(entry: LayerEntry | undefined): ReadFile | undefined {
   if (entry?.kind === "file") return entry;
