@@ -31,6 +31,7 @@ export class JobIndex {
   readonly #ended = new Map<string, EndedJob & { readonly revision: number }>();
   /** Jobs that were taken away, with the revision of their mark. */
   readonly #removed = new Map<string, number>();
+  #newest = 0;
 
   /**
    * Takes a record; an older one than what is known is ignored.
@@ -40,6 +41,7 @@ export class JobIndex {
   apply(job: SharedJob, revision: number): boolean {
     const { id } = job;
     if (revision <= this.#revision(id)) return false;
+    this.#newest = Math.max(this.#newest, revision);
     this.#removed.delete(id);
     const before = this.#active.get(id)?.job;
     if (isFinal(job)) {
@@ -58,6 +60,13 @@ export class JobIndex {
     this.#active.delete(id);
     this.#ended.delete(id);
     this.#removed.set(id, revision);
+  }
+
+  /** Forgets everything when it knows of revisions after `last`, which is the newest there is. */
+  forgetAfter(last: number): void {
+    if (this.#newest <= last) return;
+    for (const known of [this.#active, this.#ended, this.#removed]) known.clear();
+    this.#newest = 0;
   }
 
   /** Forgets jobs that are neither in `ids` nor newer than `upTo`. */

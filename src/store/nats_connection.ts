@@ -143,13 +143,14 @@ export class NatsLink {
     try {
       // Answers of the leader alone: a replica may lag behind.
       const settings = { history: 1, replicas: replicas ?? 1, description, allow_direct: false };
-      const kv = await new Kvm(this.#client).create(name, settings);
+      const make = (): Promise<KV> => new Kvm(this.#client).create(name, { ...settings });
+      const kv = await make();
       const stream = `KV_${name}`;
       const { config } = await this.#manager.streams.info(stream);
       if (replicas !== undefined && config.num_replicas !== replicas) {
         await this.#manager.streams.update(stream, { num_replicas: replicas });
       }
-      return this.#face(kv, name);
+      return this.#face(kv, name, async () => void await make());
     } catch (error) {
       throw queueError(action, error, { opening: true });
     }
@@ -163,7 +164,7 @@ export class NatsLink {
     await this.#states;
   }
 
-  #face(kv: KV, name: string): NatsBucket {
+  #face(kv: KV, name: string, ensure: () => Promise<void>): NatsBucket {
     const stream = `KV_${name}`;
     const subject = (keys: string): string => `$KV.${name}.${keys}`;
     const read = <T>(work: () => Promise<T>): Promise<T> => this.#guard("Cannot read from the queue", work);
@@ -198,7 +199,7 @@ export class NatsLink {
       watch: async (keys, handler) => {
         const source = { client: this.#client, manager: this.#manager, stream, filter: subject(keys) };
         const prefix = subject("").length;
-        const watch = new BucketWatch({ ...source, prefix, handler, clock: this.#options.clock });
+        const watch = new BucketWatch({ ...source, ensure, prefix, handler, clock: this.#options.clock });
         this.#watches.add(watch);
         await watch.start();
         return watch;

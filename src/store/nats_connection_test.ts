@@ -107,6 +107,37 @@ describe.skipIf(!peer("nats-server").available)("NatsLink", () => {
     }
   });
 
+  it("goes on with nothing when NATS has lost everything", async () => {
+    await using server = await startNatsServer();
+    const { store, state } = await open({ servers: [server.url] });
+    try {
+      for (const id of ["a", "b", "c"]) await store.accept(newJob(id));
+      await store.claim(lease(1000, "me"));
+      await server.kill();
+      await state(false);
+      await Deno.remove(server.storage, { recursive: true });
+      await server.restart();
+      await state(true);
+      await usable(store);
+      expect(await store.list({ limit: 9 })).toEqual([]);
+      expect(await store.held("me")).toEqual([]);
+      expect(await store.accept(newJob("a"))).toEqual({ id: "a", duplicate: false });
+      expect(await store.claim(lease(2000, "me"))).toMatchObject({ id: "a", attempts: 1 });
+      expect(
+        await store.complete("a", {
+          owner: "me",
+          sequence: 0,
+          outcome: "success",
+          resultKey: "k",
+          result: new Uint8Array(9),
+          now: 1,
+        }),
+      ).toBe(true);
+    } finally {
+      await store.close();
+    }
+  });
+
   it("logs in over TLS with a password, and says what is wrong with either", async () => {
     await using server = await startNatsServer({ tls: true, username: "outpost", password: "pass word/1" });
     const ca = [server.caPem ?? ""];

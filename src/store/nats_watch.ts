@@ -18,6 +18,11 @@ import { queueError } from "./nats_errors.ts";
 
 /** What a watch tells. Nothing in it waits. */
 export interface WatchHandler {
+  /**
+   * All there is will be told, the newest with revision `last`: who knows of a newer one knows what NATS has lost, after a
+   * power failure for instance.
+   */
+  began(last: number): void;
   /** An entry as it is now, or that it was taken away. */
   entry(entry: BucketEntry): void;
   /** All there is was told. A key that is not in `keys` and whose revision is at most `upTo` is there no more. */
@@ -26,6 +31,8 @@ export interface WatchHandler {
 
 /** Options of {@link BucketWatch}. */
 export interface BucketWatchOptions {
+  /** Makes the bucket when it is gone. */
+  readonly ensure: () => Promise<void>;
   readonly client: JetStreamClient;
   readonly manager: JetStreamManager;
   readonly stream: string;
@@ -106,6 +113,7 @@ export class BucketWatch {
     while (this.#again && !this.#stop.signal.aborted) {
       this.#again = false;
       try {
+        await this.#options.ensure();
         await this.#follow();
       } catch {
         // The server has just come back: streams may need a moment until they have a leader.
@@ -119,6 +127,7 @@ export class BucketWatch {
     const { client, manager, stream, filter, handler, prefix } = this.#options;
     this.#messages?.stop();
     const { state } = await manager.streams.info(stream);
+    handler.began(state.last_seq);
     const consumer = await client.consumers.getPushConsumer(stream, {
       deliver_policy: DeliverPolicy.LastPerSubject,
       filter_subjects: filter,

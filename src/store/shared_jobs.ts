@@ -143,6 +143,10 @@ export class SharedJobs implements WatchHandler {
     }
   }
 
+  began(last: number): void {
+    this.index.forgetAfter(last);
+  }
+
   synced(keys: ReadonlySet<string>, upTo: number): void {
     this.index.keep(new Set([...keys].map(idOf)), upTo);
     this.onChange?.();

@@ -148,6 +148,11 @@ export class SharedResults implements WatchHandler {
     }
   }
 
+  began(last: number): void {
+    if (this.#byName.values().every(({ revision }) => revision <= last)) return;
+    for (const known of [this.#byName, this.#byKey, this.#removed]) known.clear();
+  }
+
   synced(keys: ReadonlySet<string>, upTo: number): void {
     for (const [name, { revision }] of this.#byName) {
       if (!keys.has(`head.${name}`) && revision <= upTo) this.#drop(name);
