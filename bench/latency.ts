@@ -162,7 +162,8 @@ async function main(): Promise<void> {
     command: `deno run -A bench/latency.ts --write${peer === undefined ? "" : " --peer FOLDER"}`,
     date: new Date().toISOString().slice(0, 10),
     machine: machine(before),
-    method: `each request and each new connection is delayed by ${ms} ms; medians of ${turns}; peaks are VmHWM`,
+    method: `each request and each new connection is delayed by ${ms} ms; medians of ${turns}; peaks are VmHWM` +
+      (peer === undefined ? "" : "; the peer is the version that read one layer after the other"),
     rows,
   });
 }
