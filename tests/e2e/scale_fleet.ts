@@ -28,12 +28,19 @@ export interface Fleet {
   readonly layers: ReadonlySet<string>;
 }
 
-/** Builds `bases` times `applications` images: each base is three layers, each image has one more. */
+/** How many images there are, and how large. */
+export interface FleetSize {
+  readonly bases: number;
+  /** On each base. */
+  readonly applications: number;
+  /** Of each layer of a base. */
+  readonly layerBytes: number;
+}
+
+/** Builds images, base by base: each base is three layers, each image has a small one more. */
 export async function pushFleet(
   registry: DockerRegistry,
-  bases: number,
-  applications: number,
-  layerBytes: number,
+  { bases, applications, layerBytes }: FleetSize,
 ): Promise<Fleet> {
   const images: FleetImage[] = [];
   const layers = new Set<string>();
@@ -49,8 +56,7 @@ export async function pushFleet(
       ];
       for (let a = 0; a < applications; a++) {
         const installed = [...debs, { name: `app${a}`, version: `2.${b}` }];
-        const own = layer({ [STATUS]: dpkgStatus(installed), "app": noise(layerBytes) });
-        const image = buildImage({ layers: [...base, own] });
+        const image = buildImage({ layers: [...base, layer({ [STATUS]: dpkgStatus(installed) })] });
         const tag = `base${b}-app${a}`;
         for (const { descriptor } of image.layers) layers.add(descriptor.digest);
         await push(api, image, tag, pushed);

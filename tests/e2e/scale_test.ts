@@ -10,7 +10,16 @@ import { startDockerRegistry } from "../peers/docker_registry.ts";
 import { peersAvailable } from "../peers/mod.ts";
 import { type NatsServer, startNatsServer } from "../peers/nats_server.ts";
 import { within } from "../peers/process.ts";
-import { Daemons, type Fleet, type FleetDaemon, kill, pause, pushFleet, resume } from "./scale_fleet.ts";
+import {
+  Daemons,
+  type Fleet,
+  type FleetDaemon,
+  type FleetSize,
+  kill,
+  pause,
+  pushFleet,
+  resume,
+} from "./scale_fleet.ts";
 import { type BlobFetch, type SlowRegistry, startSlowRegistry } from "./slow_registry.ts";
 
 /** How often the whole is done; `deno task chaos` does it five times. */
@@ -19,9 +28,9 @@ const SEED = Number(Deno.env.get("OUTPOST_TEST_SEED") ?? Math.floor(Math.random(
 const TOKEN = "5ca1ab1e-0000-4000-8000-000000000000";
 const DAEMONS = 3;
 const KILLS = 6;
+const SIZE: FleetSize = { bases: 10, applications: 6, layerBytes: 256 * 1024 };
 const IMAGES_PER_JOB = 2;
-const LAYER_BYTES = 256 * 1024;
-const BYTES_PER_SECOND = 160 * 1024;
+const BYTES_PER_SECOND = 100 * 1024;
 /** How long after its end a download that was cut off may seem to go on: until the front writes its next piece. */
 const NOTICED_WITHIN_MS = 500;
 
@@ -107,6 +116,21 @@ function fetchedAtOnce(fetches: readonly BlobFetch[], fleet: Fleet, daemons: rea
   );
 }
 
+/** Which images each job asks for: base by base in any order, so that several daemons need the same layers at once. */
+function requests({ images }: Fleet, chance: () => number): readonly (readonly string[])[] {
+  const bases = Array.from({ length: SIZE.bases }, chance);
+  const order = images.map(({ name }, at) => ({
+    name,
+    base: bases[Math.floor(at / SIZE.applications)] ?? 0,
+    at: chance(),
+  }))
+    .toSorted((a, b) => a.base - b.base || a.at - b.at).map(({ name }) => name);
+  return Array.from(
+    { length: order.length / IMAGES_PER_JOB },
+    (_, job) => order.slice(job * IMAGES_PER_JOB, (job + 1) * IMAGES_PER_JOB),
+  );
+}
+
 /** Kills and replaces daemons, stops one past its lease, and restarts the queue. */
 async function disturb(daemons: Daemons, nats: NatsServer, chance: () => number): Promise<void> {
   const pick = (): FleetDaemon => {
@@ -148,13 +172,14 @@ describe.skipIf(!peersAvailable("nats-server", "docker-registry", "snyk-broker")
   }
 
   async function scene(
-    { bases, applications, bytesPerSecond }: { bases: number; applications: number; bytesPerSecond: number },
+    size: FleetSize,
+    bytesPerSecond: number,
     run: (scene: Scene) => Promise<void>,
   ): Promise<void> {
     await using nats = await startNatsServer();
     await using registry = await startDockerRegistry();
     await using server = await startBrokerServer();
-    const fleet = await pushFleet(registry, bases, applications, LAYER_BYTES);
+    const fleet = await pushFleet(registry, size);
     await using slow = startSlowRegistry(registry, bytesPerSecond);
     await using daemons = new Daemons(nats, slow.url, {
       BROKER_SERVER_URL: server.url,
@@ -188,17 +213,17 @@ describe.skipIf(!peersAvailable("nats-server", "docker-registry", "snyk-broker")
     `P1 chaos: ${KILLS} kills, a stop past the lease and two restarts of the queue lose nothing (seed %i)`,
     (seed) =>
       scene(
-        { bases: 6, applications: 10, bytesPerSecond: BYTES_PER_SECOND },
+        SIZE,
+        BYTES_PER_SECOND,
         async ({ nats, slow, daemons, fleet, upstream, submit, ended }) => {
           const began = Date.now();
           const chance = chances(seed);
           await Promise.all(Array.from({ length: DAEMONS }, () => daemons.start()));
-          const order = fleet.images.map(({ name }) => ({ name, at: chance() })).toSorted((a, b) => a.at - b.at);
           const accepted: Promise<Job>[] = [];
           const disturbed = disturb(daemons, nats, chances(seed + 1));
-          for (let at = 0; at < order.length; at += IMAGES_PER_JOB) {
-            accepted.push(submit(order.slice(at, at + IMAGES_PER_JOB).map(({ name }) => name)));
-            await sleep(400 * chance());
+          for (const names of requests(fleet, chance)) {
+            accepted.push(submit(names));
+            await sleep(200 * chance());
           }
           const jobs = await Promise.all(accepted);
           await disturbed;
@@ -223,7 +248,8 @@ describe.skipIf(!peersAvailable("nats-server", "docker-registry", "snyk-broker")
 
   it("P7: the jobs of a daemon that gets SIGTERM go on elsewhere at once, without a lease having to end", () =>
     scene(
-      { bases: 1, applications: 4, bytesPerSecond: 1 << 24 },
+      { bases: 1, applications: 4, layerBytes: 1024 },
+      1 << 24,
       async ({ slow, daemons, fleet, upstream, submit, ended }) => {
         const gate = Promise.withResolvers<void>();
         const reached = Promise.withResolvers<void>();
