@@ -54,6 +54,7 @@ async function checkAll(context: CommandContext): Promise<readonly Check[]> {
       checkConfiguration(toolbox),
       await checkBroker(context, toolbox),
       ...await checkRegistry(context, toolbox),
+      ...await checkQueue(toolbox),
     ];
   } finally {
     await toolbox.close();
@@ -99,6 +100,26 @@ async function checkRegistry({ world }: CommandContext, toolbox: Toolbox): Promi
   } catch (error) {
     const { message, hint } = toOutpostError(error);
     return [{ check: "registry", status: "failed", message: toolbox.redact(message), hint }];
+  }
+}
+
+/** Nothing without OUTPOST_QUEUE: a data directory may be in use by the daemon. */
+async function checkQueue(toolbox: Toolbox): Promise<readonly Check[]> {
+  const { queue, role } = toolbox.config;
+  if (queue === undefined || role === "broker") return [];
+  const check = "queue";
+  try {
+    const store = await toolbox.openStore();
+    const backlog = await store?.backlog();
+    await store?.close();
+    return [{
+      check,
+      status: "ok",
+      message: `${queue.servers.join(", ")}: ${backlog?.queued ?? 0} scans wait, ${backlog?.scanning ?? 0} run`,
+    }];
+  } catch (error) {
+    const { message, hint } = toOutpostError(error);
+    return [{ check, status: "failed", message: toolbox.redact(message), hint }];
   }
 }
 

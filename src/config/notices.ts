@@ -24,6 +24,7 @@ export function startupNotices(config: Config): readonly Notice[] {
     ...metrics(config),
     ...memoryOnly(config),
     ...queueKey(config),
+    ...plainQueue(config),
   ];
 }
 
@@ -96,6 +97,20 @@ function queueKey({ role, queue, brokerToken }: Config): readonly Notice[] {
   return [{
     message: "Requests that bring credentials of their own are refused: the daemons of the queue have no key in common",
     hint: "Set OUTPOST_QUEUE_KEY to the same 32 random bytes in base64 for all (openssl rand -base64 32).",
+  }];
+}
+
+/** A login for everything that the daemons share. */
+function plainQueue({ role, queue }: Config): readonly Notice[] {
+  if (role === "broker" || queue === undefined || queue.caCerts.length > 0) return [];
+  if (queue.password === undefined && queue.token === undefined) return [];
+  const plain = queue.servers.filter((server) =>
+    server.startsWith("nats:") && !isDirect(server.slice("nats://".length).replace(/:\d+$/, ""), "")
+  );
+  if (plain.length === 0) return [];
+  return [{
+    message: `The login of ${plain.join(", ")} travels unencrypted, unless NATS asks for TLS`,
+    hint: "Write tls:// in OUTPOST_QUEUE.",
   }];
 }
 

@@ -30,6 +30,7 @@ describe("startupNotices()", () => {
     [{ BROKER_SERVER_URL: "http://broker.lan", http_proxy: "http://proxy", NO_PROXY: "other" }, "proxy", "https://"],
     [{ INSECURE_DOWNSTREAM: "true" }, "unencrypted", "TLS"],
     [{ OUTPOST_DATA_DIR: "" }, "kept in memory", "OUTPOST_DATA_DIR"],
+    [{ OUTPOST_QUEUE: "nats://u:p@nats,tls://u:p@two", BROKER_TOKEN: "t" }, "of nats://nats:4222 travels", "tls://"],
     [{ OUTPOST_QUEUE: "nats://nats" }, "have no key in common", "OUTPOST_QUEUE_KEY"],
     [{ METRICS_OTEL_ENDPOINT: "http://collector:4317" }, "over gRPC", "4318"],
   ])("tells of %j what it means and what to change", async (env, message, hint) => {

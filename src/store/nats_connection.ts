@@ -218,7 +218,7 @@ export class NatsLink {
   /** What is asked while the connection is away would be sent when it is back, long after nobody waits for it. */
   async #guard<T>(action: string, work: () => Promise<T>): Promise<T> {
     try {
-      if (!this.#connected) throw new Error("It is not connected");
+      if (!this.#connected) throw new Error("the connection is lost");
       return await work();
     } catch (error) {
       throw queueError(action, error);

@@ -136,15 +136,20 @@ export class NatsStore implements Store {
         return true;
       });
       if (change?.changed !== true) continue;
-      const claimed = rules.leased({ ...change.job, request: await this.#jobs.request(change.job) });
       this.#handedOut.add(next.id);
-      return claimed;
+      try {
+        return rules.leased({ ...change.job, request: await this.#jobs.request(change.job) });
+      } catch (error) {
+        this.#handedOut.delete(next.id);
+        throw error;
+      }
     }
     return undefined;
   }
 
   async heartbeat(lease: Lease): Promise<void> {
     const { owner } = lease;
+    for (const id of this.#handedOut) if (this.#jobs.index.get(id)?.job.owner !== owner) this.#handedOut.delete(id);
     const held = this.#jobs.index.active().filter((job) =>
       (job.owner === owner && this.#handedOut.has(job.id)) || job.callbacks.some((one) => one.owner === owner)
     ).toArray();

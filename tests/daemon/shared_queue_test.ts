@@ -2,6 +2,7 @@
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { Daemon } from "../../src/cli/context.ts";
 import { runJobs } from "../../src/cli/jobs.ts";
+import { runSystemcheck } from "../../src/cli/systemcheck.ts";
 import { encodeCredentials } from "../../src/registries/mod.ts";
 import { alpineSample } from "../../src/lib/sample_images.ts";
 import { createToolbox } from "../../src/main.ts";
@@ -126,10 +127,14 @@ describe.skipIf(!peer("nats-server").available)("daemons with OUTPOST_QUEUE", ()
     const { id } = await (await scan(one, "cancelled elsewhere")).json();
     await asked.promise;
     const { world, stdout } = recordingWorld();
+    let written = 0;
     const commandEnv = { ...env, PORT: String(freePort()) };
     const context = { world, toolbox: () => createToolbox(world, commandEnv, { isolated: true }) };
+    await runSystemcheck(context, { json: false, live: false });
+    expect(stdout()).toMatch(/ok +queue +nats:.*: 0 scans wait, 1 run/);
+    written = stdout().length;
     await runJobs(context, { kind: "list", limit: 9 }, { json: true });
-    expect(JSON.parse(stdout())).toMatchObject([{ id, state: "scanning" }]);
+    expect(JSON.parse(stdout().slice(written))).toMatchObject([{ id, state: "scanning" }]);
     await runJobs(context, { kind: "cancel", id }, { json: true });
     await until("the scan to be reported as cancelled", () => client.keys.length === 2);
     await until("the job to end", async () => (await jobsOf(one))[0]?.state === "failed");
