@@ -49,7 +49,10 @@ export class LayerFiles {
    */
   async layer(name: string, fill: (folder: string) => Promise<void>): Promise<LayerFile> {
     const known = `${this.#folder}/${name}.json`;
-    if (isFile(known)) return JSON.parse(await Deno.readTextFile(known)) as LayerFile;
+    // The checkout may have been moved since.
+    if (isFile(known)) {
+      return { ...JSON.parse(await Deno.readTextFile(known)) as LayerFile, file: `${this.#folder}/${name}.tar.gz` };
+    }
     say(`Making the layer ${name}`);
     const root = `${this.#folder}/${name}.root`;
     const tar = `${this.#folder}/${name}.tar`;

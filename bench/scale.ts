@@ -1,0 +1,186 @@
+/**
+ * The same fleet scanned by one daemon and by two, on one queue (OUTPOST_QUEUE):
+ * `deno run -A bench/scale.ts [--bases N] [--applications N] [--rounds N] [--write]` (3, 20 and 3).
+ *
+ * Each daemon has a core of its own; nats-server, docker-registry and this program share both, in both cases. Each image
+ * is a request of its own, in an order that the seed decides, and every round begins with an empty queue.
+ *
+ * @module
+ */
+import { startCallbackReceiver } from "../tests/e2e/callbacks.ts";
+import { denoEnv, ROOT } from "../tests/e2e/daemon.ts";
+import { readUsage } from "../tests/e2e/process_usage.ts";
+import { type DockerRegistry, startDockerRegistry } from "../tests/peers/docker_registry.ts";
+import { findProgram, PEERS_DIR } from "../tests/peers/mod.ts";
+import { type NatsServer, startNatsServer } from "../tests/peers/nats_server.ts";
+import { freePort, poll, type ServerProcess, startProcess } from "../tests/peers/process.ts";
+import { watchBlobs } from "./fleet_daemon.ts";
+import { buildFleet, type Fleet, type FleetImage, REPOSITORY } from "./fleet_images.ts";
+import { Content } from "./image_content.ts";
+import { atMost, line, load, machine, median, printRows, rounded, type Row, say, writeBenchmark } from "./measure.ts";
+
+const FOLDER = `${PEERS_DIR}/bench`;
+const SEED = 1;
+const SCAN_WITHIN_MS = 10 * 60_000;
+
+type Receiver = ReturnType<typeof startCallbackReceiver>;
+
+/** What a number of daemons did with the fleet. */
+interface Run {
+  readonly seconds: number;
+  /** Seconds on the cores of each daemon. */
+  readonly cpuSeconds: readonly number[];
+  readonly peakRssMB: number;
+  /** Most downloads of one layer. */
+  readonly fetched: number;
+}
+
+async function startDaemon(
+  core: number,
+  nats: NatsServer,
+  registry: DockerRegistry,
+  callbacks: string,
+): Promise<{ readonly url: string; readonly process: ServerProcess }> {
+  const taskset = findProgram("taskset");
+  if (taskset === undefined) throw new Error("There is no taskset");
+  const port = String(freePort());
+  const url = `http://127.0.0.1:${port}`;
+  const flags = ["-q", "-P=daemon", "--no-code-cache", "--v8-flags=--max-semi-space-size=1"];
+  const process = await startProcess({
+    name: "outpost",
+    command: taskset,
+    args: ["-c", String(core), Deno.execPath(), "run", ...flags, "mod.ts", "start"],
+    cwd: ROOT,
+    env: {
+      ...denoEnv(),
+      PORT: port,
+      OUTPOST_HOST: "127.0.0.1",
+      OUTPOST_ROLE: "agent",
+      OUTPOST_QUEUE: nats.url,
+      BROKER_CLIENT_URL: callbacks,
+      CR_TYPE: "docker-registry",
+      CR_BASE: registry.url,
+      MAX_ACTIVE_OPERATIONS: "2",
+      LOG_LEVEL: "warn",
+    },
+    ready: (child, signal) => poll(`${url}/readyz`, (response) => response.ok, child, signal),
+  });
+  return { url, process };
+}
+
+/** Seconds on the cores so far, of user and system (proc_pid_stat(5), in ticks of 10 ms). */
+function cpuSecondsOf(pid: number): number {
+  const stat = Deno.readTextFileSync(`/proc/${pid}/stat`);
+  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ").map(Number);
+  return ((fields[11] ?? NaN) + (fields[12] ?? NaN)) / 100;
+}
+
+/** Scans all images with so many daemons; the requests go to them in turn. */
+async function scanFleet(count: number, registry: DockerRegistry, receiver: Receiver, fleet: Fleet): Promise<Run> {
+  await using nats = await startNatsServer();
+  const daemons = await Promise.all(
+    Array.from({ length: count }, (_, core) => startDaemon(core, nats, registry, receiver.url)),
+  );
+  try {
+    const cpuBefore = daemons.map(({ process }) => cpuSecondsOf(process.pid));
+    const began = performance.now();
+    const all = Promise.all(
+      shuffled(fleet.images).map(async ({ tag }, at) => {
+        const url = daemons[at % count]?.url ?? "";
+        const [result] = await receiver.scan(url, { images: [{ name: `${REPOSITORY}:${tag}` }] }, SCAN_WITHIN_MS);
+        if (result?.status !== "success") {
+          throw new Error(`The scan of ${tag} failed: ${JSON.stringify(result?.error)}`);
+        }
+      }),
+    );
+    const [blobs] = await Promise.all([watchBlobs(registry, all), all]);
+    const seconds = (performance.now() - began) / 1000;
+    return {
+      seconds,
+      cpuSeconds: daemons.map(({ process }, at) => cpuSecondsOf(process.pid) - (cpuBefore[at] ?? 0)),
+      peakRssMB: Math.max(...daemons.map(({ process }) => (readUsage(process.pid)?.peakRssBytes ?? NaN) / 1e6)),
+      fetched: Math.max(...[...fleet.layers].map((digest) => blobs.get(digest) ?? 0)),
+    };
+  } finally {
+    for (const { process } of daemons) await process.stop();
+  }
+}
+
+/** The same order every time (Fisher and Yates' shuffle, Numerical Recipes' generator). */
+function shuffled(images: readonly FleetImage[]): readonly FleetImage[] {
+  const order = [...images];
+  let state = SEED;
+  for (let last = order.length - 1; last > 0; last--) {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    const other = Math.floor(state / 2 ** 32 * (last + 1));
+    const [a, b] = [order[last], order[other]];
+    if (a !== undefined && b !== undefined) [order[last], order[other]] = [b, a];
+  }
+  return order;
+}
+
+interface Round {
+  readonly one: Run;
+  readonly two: Run;
+}
+
+function judge(fleet: Fleet, rounds: readonly Round[]): readonly Row[] {
+  const ratio = median(rounds.map(({ one, two }) => two.seconds / one.seconds));
+  const runs = rounds.flatMap(({ one, two }) => [one, two]);
+  const two = rounded(median(rounds.map((round) => round.two.seconds)));
+  const one = rounded(median(rounds.map((round) => round.one.seconds)));
+  const cpu = (of: (round: Round) => Run): number =>
+    rounded(median(rounds.map((round) => of(round).cpuSeconds.reduce((sum, seconds) => sum + seconds, 0))));
+  const note = `${two} s after ${one} s; on the cores ${cpu((round) => round.two)} s after ${
+    cpu((round) => round.one)
+  } s`;
+  return [
+    { ...atMost(`fleet of ${fleet.images.length}, wall of two daemons by that of one`, "times", ratio, 0.6), note },
+    atMost("distinct layers, most fetches", "times", Math.max(...runs.map(({ fetched }) => fetched)), 1),
+    atMost("peak RSS of a daemon", "MB", Math.max(...runs.map(({ peakRssMB }) => peakRssMB)), 256),
+  ];
+}
+
+async function main(bases: number, applications: number, count: number, write: boolean): Promise<void> {
+  const began = load();
+  await Deno.mkdir(FOLDER, { recursive: true });
+  await using registry = await startDockerRegistry();
+  await using receiver = startCallbackReceiver();
+  const fleet = await buildFleet(new Content(FOLDER), registry, bases, applications);
+  const described =
+    `${fleet.images.length} images, ${fleet.layers.size} distinct layers of ${fleet.distinctMB} MB gzip`;
+  line(described);
+  const rounds: Round[] = [];
+  for (let round = 0; round < count; round++) {
+    const one = await scanFleet(1, registry, receiver, fleet);
+    const two = await scanFleet(2, registry, receiver, fleet);
+    const told = ({ seconds, cpuSeconds }: Run): string =>
+      `${seconds.toFixed(1)} s (on the cores ${cpuSeconds.map((each) => each.toFixed(1)).join(" and ")} s)`;
+    say(`One ${told(one)}, two ${told(two)}, load ${load()}`);
+    rounds.push({ one, two });
+  }
+  const rows = judge(fleet, rounds);
+  printRows(rows);
+  if (!write) return;
+  await writeBenchmark("scale", {
+    command: "deno run -A bench/scale.ts --write",
+    date: new Date().toISOString().slice(0, 10),
+    machine: machine(began).replace("both sides on the first", "a daemon on each"),
+    method:
+      `${count} rounds of one daemon, then two, on an empty queue each time; each image a request of its own, two at ` +
+      "once in each daemon; nats-server 2.9 and docker-registry on the same two cores",
+    fleet: described,
+    secondsOfOne: rounds.map(({ one }) => rounded(one.seconds)),
+    secondsOfTwo: rounds.map(({ two }) => rounded(two.seconds)),
+    rows,
+  });
+}
+
+function option(name: string, otherwise: number): number {
+  const at = Deno.args.indexOf(`--${name}`);
+  return at < 0 ? otherwise : Number(Deno.args[at + 1]);
+}
+
+if (import.meta.main) {
+  await main(option("bases", 3), option("applications", 20), option("rounds", 3), Deno.args.includes("--write"));
+}
