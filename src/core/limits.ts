@@ -353,8 +353,8 @@ export const LIMITS = {
   queueRecordBytes: 4 * MiB,
   /** That a result was used is written no more often. */
   queueResultTouchMs: 10 * 60_000,
-  /** Jobs that are taken away from a shared store at once: the rest waits for the next time. */
-  queuePurgedJobs: 5_000,
+  /** Jobs that are taken away from a shared store at once: 3 s of requests, in which no lease is prolonged; soon more. */
+  queuePurgedJobs: 1_000,
   /** Requests to NATS that are under way at once while many entries are read or taken away. */
   queueRequestsAtOnce: 32,
   /** Age and size of what has ended are looked at so often. */

@@ -292,7 +292,7 @@ export class JobService {
     const maxBytes = store.durable ? retention.bytes : Math.min(retention.bytes, LIMITS.resultMemoryBytes);
     const jobs = await store.purge({ now, before: now - ms, maxBytes });
     if (jobs > 0) logger.info("Jobs that ended long ago were taken away", { jobs });
-    this.#purgeAt = now + LIMITS.retentionEveryMs;
+    this.#purgeAt = now + (jobs < LIMITS.queuePurgedJobs ? LIMITS.retentionEveryMs : LIMITS.jobHeartbeatMs);
   }
 
   #begin(job: LeasedJob): void {
