@@ -27,6 +27,7 @@ import type {
   StoredError,
 } from "../core/store.ts";
 import type { SharedJob } from "./job_codec.ts";
+import type { KnownJob } from "./job_index.ts";
 import * as rules from "./job_record.ts";
 import { busy } from "./job_rules.ts";
 import { backlog, newestFirst, nextCallback, nextClaim, nextDue } from "./job_selection.ts";
@@ -184,12 +185,11 @@ export class NatsStore implements Store {
   async complete(id: string, target: CompletedTarget): Promise<boolean> {
     const { result, ...end } = target;
     const attempt = `${id} ${target.sequence} ${target.owner}`;
-    // Nothing is written for one whose lease another has.
-    const known = this.#jobs.index.get(id) ?? await this.#jobs.load(id);
-    const mayEnd = known !== undefined && rules.complete(structuredClone(known.job), end);
+    // Nothing is written for one whose lease another has, and no callback without its result.
+    const mayEnd = this.#mayEnd(this.#jobs.index.get(id), end) || this.#mayEnd(await this.#jobs.load(id), end);
     if (mayEnd) await this.#keepResult(end, result);
     try {
-      const change = await this.#jobs.change(id, (job) => rules.complete(job, end));
+      const change = await this.#jobs.change(id, (job) => mayEnd && rules.complete(job, end));
       const done = change?.changed === true || (this.#uncertain.has(attempt) && isEnded(change?.job, target.sequence));
       this.#uncertain.delete(attempt);
       if (!done || change?.job.state !== "scanning") this.#handedOut.delete(id);
@@ -198,6 +198,10 @@ export class NatsStore implements Store {
       this.#uncertain.add(attempt);
       throw error;
     }
+  }
+
+  #mayEnd(known: KnownJob | undefined, end: Omit<CompletedTarget, "result">): boolean {
+    return known !== undefined && rules.complete(structuredClone(known.job), end);
   }
 
   /** The result is there before the callback that carries it. */

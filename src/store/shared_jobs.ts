@@ -120,7 +120,11 @@ export class SharedJobs implements WatchHandler {
     // Anybody may ask for anything: only a part of a key is looked for.
     if (!/^[\w-]+$/.test(id)) return undefined;
     const entry = await this.#bucket.get(jobKey(id));
-    if (entry === undefined) return undefined;
+    if (entry === undefined) {
+      const gone = this.index.get(id);
+      if (gone !== undefined) this.index.remove(id, gone.revision + 1);
+      return undefined;
+    }
     const job = decodeJob(entry.key, entry.value);
     this.index.apply(job, entry.revision);
     return { job, revision: entry.revision };

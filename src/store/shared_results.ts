@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { OutpostError } from "../core/errors.ts";
 import { LIMITS } from "../core/limits.ts";
 import { concatBytes } from "../lib/bytes.ts";
 import type { BucketEntry, NatsBucket } from "./nats_connection.ts";
@@ -177,7 +178,7 @@ export class SharedResults implements WatchHandler {
       }
       head = await this.#load(key);
     }
-    throw new Error("The result changes all the time");
+    throw new OutpostError("STORE_UNAVAILABLE", "Cannot keep a result: others change it all the time");
   }
 
   async #load(key: string): Promise<KnownResult | undefined> {
