@@ -6,7 +6,7 @@ const FILES: Readonly<Record<string, string>> = {
   "/run/token": "from-a-file\n",
   "/run/ca.pem": "-----BEGIN CERTIFICATE-----\n",
   "/run/junk": "junk",
-  "/run/nats.creds": "-----BEGIN NATS USER JWT-----\n",
+  "/run/nats.creds": `-----BEGIN NATS USER JWT-----\n-----BEGIN USER NKEY SEED-----\nSU${"A".repeat(56)}\n`,
   "/run/queue": "tls://outpost:from%20a%20file@nats:4333\n",
 };
 
@@ -198,6 +198,7 @@ describe("loadConfig()", () => {
     expect(read?.key?.reveal()).toContain("BEGIN CERTIFICATE");
     const creds = await load({ OUTPOST_QUEUE: "tls://one", OUTPOST_QUEUE_CREDS: "/run/nats.creds" });
     expect(creds.queue?.credentials?.reveal()).toContain("JWT");
+    expect(creds.secrets).toContain(`SU${"A".repeat(56)}`);
   });
 
   it("names what is wrong with the shared queue's settings", async () => {

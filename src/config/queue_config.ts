@@ -72,7 +72,9 @@ export function queueConfig(env: Environment, files: QueueFiles, problems: strin
 export function queueSecrets(env: Environment, files: QueueFiles): readonly string[] {
   const urls = (env.OUTPOST_QUEUE ?? "").split(",").flatMap((text) => parse(text.trim()) ?? []);
   const passwords = urls.flatMap(({ username, password }) => password === "" ? [username] : [password]);
-  const found = [...passwords, ...passwords.map(decoded), env.OUTPOST_QUEUE_KEY, files.credentials];
+  // Seeds of NATS' keys are one word on a line of their own.
+  const seeds = files.credentials?.match(/^S[A-Z2-7]{50,}$/gm) ?? [];
+  const found = [...passwords, ...passwords.map(decoded), ...seeds, env.OUTPOST_QUEUE_KEY, files.credentials];
   return found.filter((one) => one !== undefined && one !== "") as string[];
 }
 
