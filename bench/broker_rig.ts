@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { denoEnv, type Program, ROOT, startDaemonProcess } from "../tests/e2e/daemon.ts";
+import { denoEnv, type Program, ROOT, SHIPPED, startDaemonProcess } from "../tests/e2e/daemon.ts";
 import { startBrokerClient } from "../tests/peers/broker_client.ts";
 import { type BrokerServer, startBrokerServer } from "../tests/peers/broker_server.ts";
 import { type ServerProcess, startProcess, within } from "../tests/peers/process.ts";
@@ -62,19 +62,12 @@ export async function startRig(): Promise<Rig> {
   };
 }
 
-/** The flags that the task `start` gives to Deno, beside the permissions. */
-async function startFlags(): Promise<readonly string[]> {
-  const config = JSON.parse(await Deno.readTextFile(`${ROOT}deno.json`)) as { tasks: Record<string, string> };
-  return (config.tasks["start"] ?? "").split(" ").filter((word) => word.startsWith("--"));
-}
-
 /** Starts a client and waits until the server can use it. Preflight checks, which ask Snyk's own hosts, are off. */
 export async function startClient(rig: Rig, kind: ClientKind): Promise<Client> {
   const token = crypto.randomUUID();
-  const flags = await startFlags();
   const began = performance.now();
   const [{ process, stop }, connectedMs] = await Promise.all([
-    launch(rig, kind, token, flags),
+    launch(rig, kind, token),
     within(CONNECT_WITHIN_MS, `${kind} to connect`, (signal) => untilConnected(rig.server, token, began, signal)),
   ]);
   return { kind, token, process, connectedMs, [Symbol.asyncDispose]: stop };
@@ -85,20 +78,20 @@ interface Launched {
   readonly stop: () => Promise<void>;
 }
 
-async function launch(rig: Rig, kind: ClientKind, token: string, flags: readonly string[]): Promise<Launched> {
+async function launch(rig: Rig, kind: ClientKind, token: string): Promise<Launched> {
   const { server, agentUrl } = rig;
   if (kind === "reference") return await startBrokerClient({ serverUrl: server.url, token, agentUrl });
   const env = {
     BROKER_SERVER_URL: server.url,
     BROKER_TOKEN: token,
     PREFLIGHT_CHECKS_ENABLED: "false",
-    MALLOC_ARENA_MAX: "1",
+    ...SHIPPED.env,
     OUTPOST_ROLE: kind,
     ...(kind === "broker"
       ? { CR_AGENT_URL: agentUrl }
       : { CR_TYPE: "docker-registry", CR_BASE: "127.0.0.1:5000", CR_USERNAME: "user", CR_PASSWORD: "password" }),
   };
-  const { process } = await startDaemonProcess(env, flags, rig.program);
+  const { process } = await startDaemonProcess(env, SHIPPED.flags, rig.program);
   return { process, stop: () => process.stop() };
 }
 

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { denoEnv, ROOT } from "../tests/e2e/daemon.ts";
+import { denoEnv, ROOT, SHIPPED } from "../tests/e2e/daemon.ts";
 import { readUsage } from "../tests/e2e/process_usage.ts";
 import type { DockerRegistry } from "../tests/peers/docker_registry.ts";
 import { freePort, poll, type ServerProcess, startProcess } from "../tests/peers/process.ts";
@@ -51,8 +51,7 @@ function start(env: Readonly<Record<string, string>>, dataDir: string): Promise<
     "-q",
     "-P=daemon",
     `--allow-write=${dataDir}`,
-    "--no-code-cache",
-    "--v8-flags=--max-semi-space-size=1",
+    ...SHIPPED.flags,
   ];
   return startProcess({
     name: "outpost",

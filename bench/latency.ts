@@ -12,14 +12,13 @@ import { buildImage } from "../src/lib/oci_builder.ts";
 import { dpkgStatus, osRelease, SAMPLE_DEBS } from "../src/lib/sample_images.ts";
 import type { TarMember } from "../src/lib/tar_writer.ts";
 import { startCallbackReceiver } from "../tests/e2e/callbacks.ts";
-import { denoEnv, ROOT, startDaemonProcess } from "../tests/e2e/daemon.ts";
+import { denoEnv, ROOT, SHIPPED, startDaemonProcess } from "../tests/e2e/daemon.ts";
 import { readUsage } from "../tests/e2e/process_usage.ts";
 import { startDockerRegistry } from "../tests/peers/docker_registry.ts";
 import { uploadImage } from "../tests/peers/images.ts";
 import { line, load, machine, median, onOneCore, rounded, writeBenchmark } from "./measure.ts";
 
 const MB = 1e6;
-const FLAGS = ["--no-code-cache", "--v8-flags=--max-semi-space-size=1"];
 /** What a block of incompressible bytes is followed by in zeros: layers have about half their size when stored. */
 const BLOCK = 32_768;
 
@@ -85,7 +84,19 @@ function members(bytes: number, name: string): readonly TarMember[] {
 }
 
 async function scanOnce(folder: string, source: string): Promise<Figure> {
-  const args = ["run", "-q", "-P", ...FLAGS, "mod.ts", "scan", "--quiet", "--plain-http", "--format", "json", source];
+  const args = [
+    "run",
+    "-q",
+    "-P",
+    ...SHIPPED.flags,
+    "mod.ts",
+    "scan",
+    "--quiet",
+    "--plain-http",
+    "--format",
+    "json",
+    source,
+  ];
   const placed = onOneCore(Deno.execPath(), args);
   const began = performance.now();
   const child = new Deno.Command(placed.command, {
@@ -112,9 +123,9 @@ async function daemonOnce(folder: string, base: string, name: string): Promise<F
     CR_PASSWORD: "password",
     OUTPOST_ROLE: "agent",
     BROKER_CLIENT_URL: receiver.url,
-    MALLOC_ARENA_MAX: "1",
+    ...SHIPPED.env,
   };
-  await using daemon = await startDaemonProcess(env, FLAGS, { folder, module: "mod.ts" });
+  await using daemon = await startDaemonProcess(env, SHIPPED.flags, { folder, module: "mod.ts" });
   const { pid } = daemon.process;
   await new Deno.Command("taskset", { args: ["-a", "-cp", "0", String(pid)], stdout: "null" }).output();
   const began = performance.now();

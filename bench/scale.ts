@@ -1,6 +1,6 @@
 /**
  * The same fleet scanned by one daemon and by two, on one queue (OUTPOST_QUEUE):
- * `deno run -A bench/scale.ts [--bases N] [--applications N] [--rounds N] [--write]` (3, 20 and 3).
+ * `deno run -A bench/scale.ts [--bases N] [--applications N] [--rounds N] [--write]` (6, 10 and 3).
  *
  * Each daemon has a core of its own; nats-server, docker-registry and this program share both, in both cases. Each image
  * is a request of its own, in an order that the seed decides, and every round begins with an empty queue.
@@ -8,7 +8,7 @@
  * @module
  */
 import { startCallbackReceiver } from "../tests/e2e/callbacks.ts";
-import { denoEnv, ROOT } from "../tests/e2e/daemon.ts";
+import { denoEnv, ROOT, SHIPPED } from "../tests/e2e/daemon.ts";
 import { readUsage } from "../tests/e2e/process_usage.ts";
 import { type DockerRegistry, startDockerRegistry } from "../tests/peers/docker_registry.ts";
 import { findProgram, PEERS_DIR } from "../tests/peers/mod.ts";
@@ -45,7 +45,7 @@ async function startDaemon(
   if (taskset === undefined) throw new Error("There is no taskset");
   const port = String(freePort());
   const url = `http://127.0.0.1:${port}`;
-  const flags = ["-q", "-P=daemon", "--no-code-cache", "--v8-flags=--max-semi-space-size=1"];
+  const flags = ["-q", "-P=daemon", ...SHIPPED.flags];
   const process = await startProcess({
     name: "outpost",
     command: taskset,
@@ -60,7 +60,7 @@ async function startDaemon(
       BROKER_CLIENT_URL: callbacks,
       CR_TYPE: "docker-registry",
       CR_BASE: registry.url,
-      MAX_ACTIVE_OPERATIONS: "2",
+      MAX_ACTIVE_OPERATIONS: "4",
       LOG_LEVEL: "warn",
     },
     ready: (child, signal) => poll(`${url}/readyz`, (response) => response.ok, child, signal),
@@ -182,5 +182,5 @@ function option(name: string, otherwise: number): number {
 }
 
 if (import.meta.main) {
-  await main(option("bases", 3), option("applications", 20), option("rounds", 3), Deno.args.includes("--write"));
+  await main(option("bases", 6), option("applications", 10), option("rounds", 3), Deno.args.includes("--write"));
 }

@@ -6,6 +6,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type BrokerServer, startBrokerServer } from "../peers/broker_server.ts";
 import { peersAvailable } from "../peers/mod.ts";
 import { freePort, poll, run, type ServerProcess, startProcess, within } from "../peers/process.ts";
+import { SHIPPED } from "./daemon.ts";
 
 const root = new URL("../../", import.meta.url);
 const dockerfile = await Deno.readTextFile(new URL("Dockerfile", root));
@@ -42,6 +43,20 @@ describe("Dockerfile", () => {
     expect(words("HEALTHCHECK").join(" ")).not.toContain("curl");
     expect(instruction("STOPSIGNAL")).toBe("SIGTERM");
     expect(instruction("EXPOSE")).toBe("7341");
+  });
+
+  it("starts as the task, the launcher and the benchmarks do", async () => {
+    expect(words("ENTRYPOINT")).toEqual(expect.arrayContaining([...SHIPPED.flags]));
+    for (const [name, value] of Object.entries(SHIPPED.env)) {
+      expect(dockerfile).toMatch(RegExp(`^ENV[^]*?${name}=${value}\\b`, "m"));
+    }
+    const { tasks } = JSON.parse(await Deno.readTextFile(new URL("deno.json", root))) as {
+      tasks: Record<string, string>;
+    };
+    const launcher = await Deno.readTextFile(new URL("bin/outpost", root));
+    for (const start of [tasks["start"], tasks["start:built"], launcher]) {
+      expect(start).toContain(SHIPPED.flags.join(" "));
+    }
   });
 
   it("copies nothing that .dockerignore keeps out, and starts from the Deno release that everything else names", async () => {

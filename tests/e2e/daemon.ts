@@ -20,6 +20,17 @@ export interface Program {
   readonly module: string;
 }
 
+/** How the container starts it (Dockerfile, ENV and ENTRYPOINT): flags of V8 and of the C library's memory. */
+export const SHIPPED = {
+  flags: ["--no-code-cache", "--v8-flags=--max-semi-space-size=1,--no-turbofan,--expose-gc"],
+  env: {
+    MALLOC_ARENA_MAX: "1",
+    MALLOC_MMAP_THRESHOLD_: "16384",
+    MALLOC_TRIM_THRESHOLD_: "32768",
+    MALLOC_TOP_PAD_: "4096",
+  },
+} as const;
+
 const SOURCES: Program = { folder: ROOT, module: "mod.ts" };
 
 /**

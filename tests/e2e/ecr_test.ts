@@ -9,7 +9,7 @@ import { Subject } from "../fronts/subject.ts";
 import { peersAvailable } from "../peers/mod.ts";
 import { createCa } from "../peers/tls.ts";
 import { build } from "../../tools/build.ts";
-import { type DaemonProcess, denoEnv, ROOT, startDaemonProcess } from "./daemon.ts";
+import { type DaemonProcess, denoEnv, ROOT, SHIPPED, startDaemonProcess } from "./daemon.ts";
 import { readUsage } from "./process_usage.ts";
 
 const MB = 1_000_000;
@@ -17,7 +17,7 @@ const MB = 1_000_000;
 const IDLE_BYTES = 65 * MB;
 const ECR_BYTES = 95 * MB;
 /** As the container has them. */
-const FLAGS = ["-q", "--no-code-cache", "--v8-flags=--max-semi-space-size=1"];
+const FLAGS = ["-q", ...SHIPPED.flags];
 
 describe.skipIf(!peersAvailable("docker-registry"))("the daemon with Amazon ECR", () => {
   let dir: string;
