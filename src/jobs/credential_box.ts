@@ -69,7 +69,8 @@ export class CredentialBox {
       return JSON.parse(new TextDecoder().decode(plain)) as RegistryCredentials;
     } catch (cause) {
       throw new OutpostError("CREDENTIALS_INVALID", "Cannot scan: the request's credentials cannot be opened again", {
-        hint: "Ask for the scan again; was the key in the data directory changed?",
+        hint:
+          "Ask for the scan again. The key in the data directory was changed, or the daemons of a queue have different ones (OUTPOST_QUEUE_KEY, BROKER_TOKEN).",
         cause,
       });
     }
