@@ -39,10 +39,10 @@ export const systemClock: Clock = {
 const TURNS = 128;
 
 /**
- * Pauses between two collections of all garbage, which is about a third of a second of work on layers: left alone, V8 lets
+ * Pauses between two collections of all garbage, which is about a fifth of a second of work on layers: left alone, V8 lets
  * the little that outlives its young generation grow by half of the heap before it looks at it. One takes 5 ms.
  */
-const PAUSES_PER_COLLECTION = 40;
+const PAUSES_PER_COLLECTION = 24;
 let pauses = 0;
 
 /**
