@@ -15,6 +15,7 @@ import { assembleLayers } from "./assemble.ts";
 import { extractLayer, type ExtractorOptions, type LayerLimits } from "./extract.ts";
 import { keptLinesOf } from "./kept_lines.ts";
 import { compileExtractors, compilePatterns } from "./matcher.ts";
+import { Pacer } from "./pacer.ts";
 
 /** Changes whenever the same layer and patterns would give other facts. */
 const EXTRACTOR_VERSION = 2;
@@ -38,7 +39,7 @@ export interface LayerEngineOptions {
   readonly eventLoop?: EventLoop | undefined;
 }
 
-/** Makes the engine for one table of wanted files. It holds no state: calls may run at the same time. */
+/** Makes the engine for one table of wanted files. Calls may run at the same time, and share their pauses. */
 export function createLayerEngine(options: LayerEngineOptions): LayerEngine {
   const version = `${EXTRACTOR_VERSION}+${options.version}`;
   const { extraction } = options;
@@ -49,7 +50,7 @@ export function createLayerEngine(options: LayerEngineOptions): LayerEngine {
     extraction: extraction && { ...extraction, matcher: compileExtractors(extraction.extractors) },
     inflater: options.inflater,
     limits: options.limits,
-    eventLoop: options.eventLoop,
+    pacer: new Pacer(options.eventLoop),
   };
   return {
     version,

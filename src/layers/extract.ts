@@ -40,6 +40,8 @@ export interface ExtractorOptions {
   readonly limits?: LayerLimits | undefined;
   /** For pauses in which other work gets its turn; without it there are none. */
   readonly eventLoop?: EventLoop | undefined;
+  /** The pauses of layers that are read at the same time: they share what is worked between two. @default one for each */
+  readonly pacer?: Pacer | undefined;
 }
 
 /**
@@ -106,7 +108,7 @@ class LayerPass {
     const fail = layerFail(handle.name);
     this.#handle = handle;
     this.#version = version;
-    this.#pacer = new Pacer(eventLoop);
+    this.#pacer = extractor.pacer ?? new Pacer(eventLoop);
     this.#stored = new ContentVerifier({ what: "stored bytes", digest: handle.digest, size: handle.size, fail });
     this.#tarVerifier = new ContentVerifier({ what: "uncompressed bytes", digest: handle.diffId, fail });
     this.collector = new FactsCollector({ matcher, lines, extraction, layer: handle.name, limits, fail, ...own });
