@@ -7,7 +7,6 @@ import { OutpostError } from "../core/errors.ts";
 import { LIMITS } from "../core/limits.ts";
 import type { ByteStream, Clock } from "../core/ports.ts";
 import { concatBytes } from "../lib/bytes.ts";
-import { withDeadline } from "../lib/deadline.ts";
 import { classifyTransportError } from "./classify.ts";
 
 /** Options of {@link BodyReader}. */
@@ -23,6 +22,9 @@ export interface BodyReaderOptions {
 /** Buffer of one read; `fetch` delivers at most so much at once. */
 const BUFFER_BYTES = 64 * 1024;
 
+/** Why the timer stops: made once, since a reason of its own for each costs as much as all the rest. */
+const OVER = new DOMException("The body is over", "AbortError");
+
 type Reader = ReadableStreamBYOBReader | ReadableStreamDefaultReader<Uint8Array<ArrayBuffer>>;
 
 /**
@@ -32,14 +34,14 @@ type Reader = ReadableStreamBYOBReader | ReadableStreamDefaultReader<Uint8Array<
 export class BodyReader {
   readonly #reader: Reader;
   readonly #options: BodyReaderOptions;
+  readonly #patience: Patience;
   #buffer = new ArrayBuffer(0);
-  #waitedMs = 0;
-  #windowBytes = 0;
 
   constructor(body: ByteStream, options: BodyReaderOptions) {
     this.#reader = options.reuseBuffer === true ? byteReader(body) : body.getReader();
     if (this.#reader instanceof ReadableStreamBYOBReader) this.#buffer = new ArrayBuffer(BUFFER_BYTES);
     this.#options = options;
+    this.#patience = new Patience(options);
   }
 
   /**
@@ -48,15 +50,10 @@ export class BodyReader {
    * @throws {OutpostError} CONNECTION_RESET when the body breaks, TIMEOUT when it stalls, CANCELLED on abort.
    */
   async read(): Promise<Uint8Array<ArrayBuffer> | undefined> {
-    const { clock, url, signal } = this.#options;
-    const began = clock.now();
-    const ms = Math.max(1, LIMITS.noProgressMs - this.#waitedMs);
     try {
-      const piece = await withDeadline(
-        { clock, ms, what: `Reading from ${url.host}`, signal },
-        (deadline) => abortable(this.#pull(), deadline),
-      );
-      this.#note(piece?.byteLength ?? 0, clock.now() - began);
+      const piece = await this.#patience.wait(this.#pull());
+      if (piece === undefined) this.#patience.end();
+      else this.#patience.note(piece.byteLength);
       return piece;
     } catch (error) {
       await this.cancel();
@@ -66,15 +63,8 @@ export class BodyReader {
 
   /** Gives the connection back; safe to call at any time. */
   async cancel(): Promise<void> {
+    this.#patience.end();
     await this.#reader.cancel().catch(() => {});
-  }
-
-  #note(bytes: number, ms: number): void {
-    this.#waitedMs += ms;
-    this.#windowBytes += bytes;
-    if (this.#windowBytes < LIMITS.progressBytes) return;
-    this.#waitedMs = 0;
-    this.#windowBytes = 0;
   }
 
   async #pull(): Promise<Uint8Array<ArrayBuffer> | undefined> {
@@ -96,6 +86,74 @@ export class BodyReader {
       });
     }
     return classifyTransportError(error, url);
+  }
+}
+
+/**
+ * Waits for the pieces of one body with one timer and one look at the signal: those of their own for each of ten thousand
+ * pieces would cost as much as receiving them.
+ */
+class Patience {
+  readonly #clock: Clock;
+  readonly #signal: AbortSignal;
+  readonly #over = new AbortController();
+  readonly #giveUp = (): void => this.#reject?.(this.#signal.reason);
+  #started = false;
+  #timing = false;
+  #reject: ((reason: unknown) => void) | undefined;
+  /** When the present wait began, and how long those before it took since the last progress. */
+  #began = 0;
+  #waitedMs = 0;
+  #windowBytes = 0;
+
+  constructor({ clock, signal }: BodyReaderOptions) {
+    this.#clock = clock;
+    this.#signal = signal;
+  }
+
+  /** The piece, unless it takes too long or the signal aborts; then what the piece becomes is nobody's concern. */
+  async wait<T>(piece: Promise<T>): Promise<T> {
+    const { promise: refused, reject } = Promise.withResolvers<never>();
+    if (this.#signal.aborted) reject(this.#signal.reason);
+    else if (!this.#started) this.#signal.addEventListener("abort", this.#giveUp, { once: true });
+    this.#started = true;
+    this.#reject = reject;
+    this.#began = this.#clock.now();
+    this.#time();
+    try {
+      return await Promise.race([piece, refused]);
+    } finally {
+      this.#reject = undefined;
+      this.#waitedMs += this.#clock.now() - this.#began;
+      piece.catch(() => {});
+    }
+  }
+
+  /** Counts what came. */
+  note(bytes: number): void {
+    this.#windowBytes += bytes;
+    if (this.#windowBytes < LIMITS.progressBytes) return;
+    this.#waitedMs = 0;
+    this.#windowBytes = 0;
+  }
+
+  /** Lets go of timer and signal. */
+  end(): void {
+    this.#over.abort(OVER);
+    this.#signal.removeEventListener("abort", this.#giveUp);
+  }
+
+  /** The timer goes on from piece to piece; it looks at what was waited for only when it is over. */
+  #time(): void {
+    if (this.#timing || this.#over.signal.aborted) return;
+    this.#timing = true;
+    void this.#clock.sleep(Math.max(1, LIMITS.noProgressMs - this.#waitedMs), this.#over.signal).then(() => {
+      this.#timing = false;
+      const reject = this.#reject;
+      if (reject === undefined) return;
+      if (this.#waitedMs + this.#clock.now() - this.#began < LIMITS.noProgressMs) this.#time();
+      else reject(new OutpostError("TIMEOUT", "The body does not come"));
+    }, () => {});
   }
 }
 
