@@ -92,27 +92,6 @@ function targetOf(queue: QueueConfig, caCerts: readonly string[]): QueueTarget {
 }
 
 /**
- * Facts of layers that all daemons have, with a copy on this one's disk: what others read is fetched once.
- *
- * @param shared Says who reads a layer, too.
- */
-export function withLocalCopy(shared: LayerFactsStore, local: LayerFactsStore): LayerFactsStore {
-  return {
-    async get(key) {
-      const own = await local.get(key);
-      if (own !== undefined) return own;
-      const found = await shared.get(key);
-      if (found !== undefined) await local.put(key, found);
-      return found;
-    },
-    async put(key, facts) {
-      await Promise.all([shared.put(key, facts), local.put(key, facts)]);
-    },
-    ...(shared.lock === undefined ? {} : { lock: shared.lock.bind(shared) }),
-  };
-}
-
-/**
  * The key that credentials of requests are sealed with, the same in every daemon: OUTPOST_QUEUE_KEY, 32 bytes in base64 or
  * any text; without it one that is made of BROKER_TOKEN (RFC 5869), which they have in common too.
  *

@@ -57,8 +57,8 @@ export function createStorage(options: StorageOptions): Storage {
     openLayers: async () => {
       const local = await openLocal();
       if (shared === undefined || local === undefined) return shared?.layers ?? local;
-      const { withLocalCopy } = await import("./shared_queue.ts");
-      return withLocalCopy(shared.layers, local);
+      const { LayerTiers } = await import("./store/layer_tiers.ts");
+      return new LayerTiers(local, shared.layers);
     },
     sealKey: sealKeyOf(config),
   };

@@ -25,8 +25,7 @@ export class LayerTiers implements LayerFactsStore {
   }
 
   async put(key: string, facts: LayerFacts): Promise<void> {
-    await this.#near.put(key, facts);
-    await this.#shared.put(key, facts);
+    await Promise.all([this.#near.put(key, facts), this.#shared.put(key, facts)]);
   }
 
   async lock(key: string, signal: AbortSignal): Promise<LayerLock> {

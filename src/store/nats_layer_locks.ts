@@ -35,11 +35,14 @@ const UNLOCKED: LayerLock = { [Symbol.asyncDispose]: () => Promise.resolve() };
 export class NatsLayerLocks {
   readonly #options: NatsLayerLocksOptions;
   #kv: Promise<KV> | undefined;
+  /** How often the connection was lost or came back. */
+  #breaks = 0;
   /** When nobody could be asked, first and last. */
   #silence: { readonly since: number; readonly until: number } | undefined;
 
   constructor(options: NatsLayerLocksOptions) {
     this.#options = options;
+    void this.#countBreaks();
   }
 
   /**
@@ -83,8 +86,10 @@ export class NatsLayerLocks {
     const restart = (): void => {
       silence.abort();
       silence = new AbortController();
+      const breaks = this.#breaks;
       clock.sleep(LIMITS.layerLockMs, silence.signal).then(() => {
-        over = true;
+        // While NATS was away the holder could give no sign of life: it gets its time once more.
+        over = breaks === this.#breaks;
         stop();
       }, () => {});
     };
@@ -102,6 +107,12 @@ export class NatsLayerLocks {
       silence.abort();
       signal.removeEventListener("abort", stop);
       stop();
+    }
+  }
+
+  async #countBreaks(): Promise<void> {
+    for await (const { type } of this.#options.connection.status()) {
+      if (type === "disconnect" || type === "reconnect") this.#breaks++;
     }
   }
 

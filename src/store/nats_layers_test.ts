@@ -255,6 +255,30 @@ suite("NatsLayers.lock()", () => {
     await (await waiting)[Symbol.asyncDispose]();
   });
 
+  it("counts a lease anew after an outage, in which no holder could give a sign of life", async () => {
+    await using server = await startNatsServer();
+    const clock = new FakeClock();
+    await using one = await daemon(server, { clock: new FakeClock() });
+    await using other = await daemon(server, { clock });
+    await using _held = await one.layers.lock(KEY, idle());
+    const waiting = other.layers.lock(KEY, idle());
+    const done = settled(waiting);
+    const waits = (): number => clock.sleeps.filter((ms) => ms === LIMITS.layerLockMs).length;
+    await until("the watch", () => waits() === 2);
+    await server.kill();
+    await server.restart();
+    await reconnected(other);
+    const before = waits();
+    await clock.advance(LIMITS.layerLockMs);
+    await until("another watch", () => waits() > before);
+    expect(done()).toBe(false);
+    await until("the end of the lease", async () => {
+      await clock.advance(LIMITS.layerLockMs);
+      return done();
+    });
+    await (await waiting)[Symbol.asyncDispose]();
+  });
+
   it("stops waiting when it is cancelled", async () => {
     await using server = await startNatsServer();
     const clock = new FakeClock();
