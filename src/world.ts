@@ -33,10 +33,10 @@ export const systemClock: Clock = {
 };
 
 /**
- * Tokio, on which Deno runs, looks at sockets every 61 turns as long as there is other work (`event_interval`): twice that,
- * so that an answer is on its way too.
+ * Tokio, on which Deno runs, looks at sockets every 61 turns as long as there is other work (`event_interval`). An
+ * answer may take two or three such looks, and so as many pauses; more turns would make each pause longer, of which most are for nothing.
  */
-const TURNS = 128;
+const TURNS = 64;
 
 /**
  * Pauses between two collections of all garbage, which is about a fifth of a second of work on layers: left alone, V8 lets
