@@ -4,7 +4,7 @@
  * @module
  */
 import type { FileExtractor, FilePattern } from "../core/ports.ts";
-import { compileGlob } from "../lib/glob.ts";
+import { compileGlob, startOfGlob } from "../lib/glob.ts";
 
 /** Largest size at which the file at the path is read; 0 when nobody wants it. The path is clean. */
 export type PathMatcher = (path: string) => number;
@@ -46,13 +46,17 @@ interface Exceptions {
  * one leads to a wanted one, and a comparison for each suffix and glob; nothing is allocated for a path that nobody wants.
  */
 class PatternIndex {
-  readonly #paths = new Map<string, number[]>();
-  readonly #names = new Map<string, number[]>();
-  readonly #extensions = new Map<string, number[]>();
+  readonly #paths = new TextIndex();
+  readonly #names = new TextIndex();
+  readonly #extensions = new TextIndex();
   readonly #directories = new Map<string, number[]>();
   readonly #roots = new Set<string>();
   readonly #suffixes: { readonly suffix: string; readonly position: number }[] = [];
-  readonly #globs: { readonly matches: (path: string) => boolean; readonly position: number }[] = [];
+  readonly #globs: {
+    readonly start: string;
+    readonly matches: (path: string) => boolean;
+    readonly position: number;
+  }[] = [];
   readonly #exceptions: (Exceptions | undefined)[];
 
   constructor(patterns: readonly FilePattern[]) {
@@ -63,19 +67,15 @@ class PatternIndex {
   /** Positions of the patterns that want the path; one may be there more than once. */
   find(path: string): readonly number[] {
     const slash = path.lastIndexOf("/");
-    const name = slash < 0 ? path : path.slice(slash + 1);
     let found = NONE;
-    found = this.#join(found, this.#paths.get(path), path);
-    found = this.#join(found, this.#names.get(name), path);
-    if (this.#extensions.size > 0) found = this.#join(found, this.#extensions.get(extensionOf(name)), path);
+    found = this.#join(found, this.#paths.get(path, 0), path);
+    found = this.#join(found, this.#names.get(path, slash + 1), path);
+    found = this.#join(found, this.#extensions.get(path, extensionAt(path, slash + 1)), path);
     for (const { suffix, position } of this.#suffixes) {
       if (path.endsWith(suffix)) found = this.#take(found, position, path);
     }
-    if (this.#globs.length > 0) {
-      const absolute = `/${path}`;
-      for (const { matches, position } of this.#globs) {
-        if (matches(absolute)) found = this.#take(found, position, path);
-      }
+    for (const { start, matches, position } of this.#globs) {
+      if (path.startsWith(start) && matches(`/${path}`)) found = this.#take(found, position, path);
     }
     const first = slash < 0 ? -1 : path.indexOf("/");
     if (first < 0 || !this.#roots.has(path.slice(0, first))) return found;
@@ -87,15 +87,17 @@ class PatternIndex {
 
   #add(pattern: FilePattern, position: number): void {
     const { paths = [], names = [], extensions = [], directories = [], suffixes = [], globs = [] } = pattern;
-    for (const path of paths) push(this.#paths, path, position);
-    for (const name of names) push(this.#names, name, position);
-    for (const extension of extensions) push(this.#extensions, extension, position);
+    for (const path of paths) this.#paths.add(path, position);
+    for (const name of names) this.#names.add(name, position);
+    for (const extension of extensions) this.#extensions.add(extension, position);
     for (const directory of directories) {
       push(this.#directories, directory, position);
       this.#roots.add(directory.slice(0, directory.indexOf("/")));
     }
     for (const suffix of suffixes) this.#suffixes.push({ suffix, position });
-    for (const glob of globs) this.#globs.push({ matches: compileGlob(glob), position });
+    for (const glob of globs) {
+      this.#globs.push({ start: startOfGlob(glob).replace(/^\//, ""), matches: compileGlob(glob), position });
+    }
   }
 
   #join(found: readonly number[], positions: readonly number[] | undefined, path: string): readonly number[] {
@@ -126,10 +128,26 @@ function isExcepted(path: string, { notFrom, notWithin, notGlobs }: Exceptions):
   return false;
 }
 
-/** With its dot. As path.extname: a dot in front of a name begins none. */
-function extensionOf(name: string): string {
-  const dot = name.lastIndexOf(".");
-  return dot <= 0 ? "" : name.slice(dot);
+/** Where the extension begins, with its dot; the end when there is none. As path.extname: a dot in front of a name begins none. */
+function extensionAt(path: string, name: number): number {
+  const dot = path.lastIndexOf(".");
+  return dot <= name ? path.length : dot;
+}
+
+/** Patterns by a text. Most texts are told apart by their length, before they are cut out and hashed. */
+class TextIndex {
+  readonly #positions = new Map<string, number[]>();
+  readonly #lengths = new Set<number>();
+
+  add(text: string, position: number): void {
+    push(this.#positions, text, position);
+    this.#lengths.add(text.length);
+  }
+
+  /** Those of the end of the path from `start` on. */
+  get(path: string, start: number): readonly number[] | undefined {
+    return this.#lengths.has(path.length - start) ? this.#positions.get(path.slice(start)) : undefined;
+  }
 }
 
 function push(index: Map<string, number[]>, key: string, position: number): void {

@@ -26,6 +26,11 @@ export interface HeaderBlock {
 }
 
 const decoder = new TextDecoder();
+const [USTAR, STAR, GNU] = ["ustar\0", "tar\0", "ustar  \0"].map((text) => new TextEncoder().encode(text)) as [
+  Uint8Array,
+  Uint8Array,
+  Uint8Array,
+];
 /** Longest text that is made without the decoder, whose call costs more than the work. */
 const SHORT_TEXT = 256;
 const SPACE = 0x20;
@@ -145,13 +150,13 @@ function byteSum(block: Uint8Array): number {
 }
 
 function formatOf(block: Uint8Array): TarFormat {
-  const magic = ascii(block, 257, 6);
-  if (magic === "ustar\0") return ascii(block, 508, 4) === "tar\0" ? "star" : "ustar";
-  return magic === "ustar " && ascii(block, 263, 2) === " \0" ? "gnu" : "v7";
+  if (holds(block, 257, USTAR)) return holds(block, 508, STAR) ? "star" : "ustar";
+  return holds(block, 257, GNU) ? "gnu" : "v7";
 }
 
-function ascii(block: Uint8Array, start: number, length: number): string {
-  return String.fromCharCode.apply(null, block.subarray(start, start + length) as unknown as number[]);
+function holds(block: Uint8Array, start: number, text: Uint8Array): boolean {
+  for (let i = 0; i < text.length; i++) if (block[start + i] !== text[i]) return false;
+  return true;
 }
 
 /**

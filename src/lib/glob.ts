@@ -22,9 +22,17 @@ export function compileGlob(pattern: string): (path: string) => boolean {
   return (path) => alternatives.some(({ start, glob }) => path.startsWith(start) && matchParts(glob, path.split("/")));
 }
 
+/** What every path that the pattern matches begins with. */
+export function startOfGlob(pattern: string): string {
+  const [first = "", ...others] = expandBraces(pattern).map(literalStart);
+  let length = first.length;
+  for (const other of others) while (!other.startsWith(first.slice(0, length))) length--;
+  return first.slice(0, length);
+}
+
 /**
- * What every match begins with: most paths of an image are told apart by it, before anything is split. Without the slash in
- * front of the first wildcard, since `a/**` matches `a` too.
+ * What every match of a pattern without braces begins with: most paths of an image are told apart by it, before anything is
+ * split. Without the slash in front of the first wildcard, since `a/**` matches `a` too.
  */
 function literalStart(pattern: string): string {
   const wildcard = pattern.search(/[*?[]/);

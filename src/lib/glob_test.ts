@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { compileGlob, soughtGlobs } from "./glob.ts";
+import { compileGlob, soughtGlobs, startOfGlob } from "./glob.ts";
 
 describe("compileGlob()", () => {
   // Every row is what minimatch 9.0.9 answers.
@@ -51,5 +51,19 @@ describe("soughtGlobs()", () => {
     expect(soughtGlobs({})).toEqual({ include: [], exclude: [] });
     const globsToFind = { include: ["**/composer.lock", "**/x"], exclude: ["y"] };
     expect(soughtGlobs({ globsToFind })).toEqual({ include: ["**/x"], exclude: ["y"] });
+  });
+});
+
+describe("startOfGlob()", () => {
+  it.each(
+    [
+      ["/usr/lib/jvm/**/release", "/usr/lib/jvm"],
+      ["/usr/{lib,local}/x", "/usr/l"],
+      ["/etc/passwd", "/etc/passwd"],
+      ["**/x", ""],
+      ["{a,b}", ""],
+    ] as const,
+  )("of %j is %j", (glob, start) => {
+    expect(startOfGlob(glob)).toBe(start);
   });
 });
