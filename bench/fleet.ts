@@ -9,8 +9,10 @@
  * @module
  */
 import { startCallbackReceiver } from "../tests/e2e/callbacks.ts";
+import type { Program } from "../tests/e2e/daemon.ts";
 import { startDockerRegistry } from "../tests/peers/docker_registry.ts";
 import { peerPath, PEERS_DIR } from "../tests/peers/mod.ts";
+import { build } from "../tools/build.ts";
 import { startFleetDaemon, storeWrites, watchBlobs, watchHealth } from "./fleet_daemon.ts";
 import { buildFleet, type Fleet, type FleetImage, REPOSITORY } from "./fleet_images.ts";
 import { Content } from "./image_content.ts";
@@ -77,6 +79,7 @@ async function scanAll(url: string, receiver: Receiver, images: readonly FleetIm
 
 /** One image, by a daemon that starts empty, and by the peer; by turns who is first. */
 async function coldPairs(
+  program: Program,
   plugin: Plugin,
   registry: Registry,
   receiver: Receiver,
@@ -84,7 +87,7 @@ async function coldPairs(
 ): Promise<readonly Pair[]> {
   const pairs: Pair[] = [];
   const cold = async (image: FleetImage): Promise<number> => {
-    await using daemon = await startFleetDaemon(registry, receiver.url);
+    await using daemon = await startFleetDaemon(program, registry, receiver.url);
     return await scanAll(daemon.url, receiver, [image]);
   };
   for (const [at, image] of images.entries()) {
@@ -112,8 +115,8 @@ interface FleetRun {
   readonly fetchedAgain: readonly number[];
 }
 
-async function runFleet(registry: Registry, receiver: Receiver, fleet: Fleet): Promise<FleetRun> {
-  await using daemon = await startFleetDaemon(registry, receiver.url);
+async function runFleet(program: Program, registry: Registry, receiver: Receiver, fleet: Fleet): Promise<FleetRun> {
+  await using daemon = await startFleetDaemon(program, registry, receiver.url);
   const counted = (counts: ReadonlyMap<string, number>): readonly number[] =>
     [...fleet.layers].map((digest) => counts.get(digest) ?? 0);
   const once = async (): Promise<{ seconds: number; health: readonly number[]; fetched: readonly number[] }> => {
@@ -142,8 +145,8 @@ async function runFleet(registry: Registry, receiver: Receiver, fleet: Fleet): P
 }
 
 /** Scan requests accepted in a second, each of an image that there is not, so that only the acceptance counts. */
-async function acceptance(registry: Registry, receiver: Receiver): Promise<number> {
-  await using daemon = await startFleetDaemon(registry, receiver.url);
+async function acceptance(program: Program, registry: Registry, receiver: Receiver): Promise<number> {
+  await using daemon = await startFleetDaemon(program, registry, receiver.url);
   let left = ACCEPTED_JOBS;
   const began = performance.now();
   const lane = async (): Promise<void> => {
@@ -202,6 +205,8 @@ async function main(bases: number, applications: number, sampled: number, write:
   await Deno.mkdir(FOLDER, { recursive: true });
   if (await freeGB() < MIN_FREE_GB) throw new Error(`The fleet needs ${MIN_FREE_GB} GB of free disk`);
   const content = new Content(FOLDER);
+  const program: Program = { folder: `${FOLDER}/dist`, module: "outpost.js" };
+  await build(program.folder);
   await using registry = await startDockerRegistry();
   await using receiver = startCallbackReceiver();
   const fleet = await buildFleet(content, registry, bases, applications);
@@ -211,9 +216,9 @@ async function main(bases: number, applications: number, sampled: number, write:
       Math.round(fleet.storedMB / count)
     } MB gzip), ${fleet.layers.size} distinct layers of ${fleet.distinctMB} MB gzip`;
   line(described);
-  const pairs = await coldPairs(plugin, registry, receiver, sample(fleet.images, sampled));
-  const run = await runFleet(registry, receiver, fleet);
-  const accepted = await acceptance(registry, receiver);
+  const pairs = await coldPairs(program, plugin, registry, receiver, sample(fleet.images, sampled));
+  const run = await runFleet(program, registry, receiver, fleet);
+  const accepted = await acceptance(program, registry, receiver);
   const rows = judge(fleet, run, pairs, accepted);
   printRows(rows);
   line(`the peer's images took ${pairs.map(({ peer }) => rounded(peer)).join(", ")} s`);

@@ -1,9 +1,9 @@
 /**
- * The daemon under bench/fleet.ts: on one core, as the task `start` runs it, watched while it scans.
+ * The daemon under bench/fleet.ts: on one core, as the container ships it, watched while it scans.
  *
  * @module
  */
-import { denoEnv, ROOT, SHIPPED } from "../tests/e2e/daemon.ts";
+import { denoEnv, type Program, SHIPPED } from "../tests/e2e/daemon.ts";
 import { readUsage } from "../tests/e2e/process_usage.ts";
 import type { DockerRegistry } from "../tests/peers/docker_registry.ts";
 import { freePort, poll, type ServerProcess, startProcess } from "../tests/peers/process.ts";
@@ -24,7 +24,11 @@ export interface FleetDaemon extends AsyncDisposable {
 }
 
 /** Starts a daemon with an empty data directory; without one where it does not know OUTPOST_DATA_DIR. */
-export async function startFleetDaemon(registry: DockerRegistry, callbacks: string): Promise<FleetDaemon> {
+export async function startFleetDaemon(
+  program: Program,
+  registry: DockerRegistry,
+  callbacks: string,
+): Promise<FleetDaemon> {
   const dataDir = await Deno.makeTempDir({ prefix: "outpost-fleet-" });
   const env = {
     ...denoEnv(),
@@ -35,18 +39,23 @@ export async function startFleetDaemon(registry: DockerRegistry, callbacks: stri
     CR_TYPE: "docker-registry",
     CR_BASE: registry.url,
     LOG_LEVEL: "warn",
+    ...SHIPPED.env,
   };
   try {
-    const process = await start({ ...env, OUTPOST_DATA_DIR: dataDir }, dataDir);
+    const process = await start(program, { ...env, OUTPOST_DATA_DIR: dataDir }, dataDir);
     return daemon(process, `http://127.0.0.1:${env.PORT}`, dataDir, true);
   } catch (error) {
     // An unknown OUTPOST_ name is refused by name.
     if (!String(error).includes("OUTPOST_DATA_DIR")) throw error;
-    return daemon(await start(env, dataDir), `http://127.0.0.1:${env.PORT}`, dataDir, false);
+    return daemon(await start(program, env, dataDir), `http://127.0.0.1:${env.PORT}`, dataDir, false);
   }
 }
 
-function start(env: Readonly<Record<string, string>>, dataDir: string): Promise<ServerProcess> {
+function start(
+  program: Program,
+  env: Readonly<Record<string, string>>,
+  dataDir: string,
+): Promise<ServerProcess> {
   const flags = [
     "-q",
     "-P=daemon",
@@ -55,8 +64,8 @@ function start(env: Readonly<Record<string, string>>, dataDir: string): Promise<
   ];
   return startProcess({
     name: "outpost",
-    ...onOneCore(Deno.execPath(), ["run", ...flags, "mod.ts", "start"]),
-    cwd: ROOT,
+    ...onOneCore(Deno.execPath(), ["run", ...flags, program.module, "start"]),
+    cwd: program.folder,
     env,
     ready: (child, signal) => poll(`http://127.0.0.1:${env["PORT"]}/livez`, (response) => response.ok, child, signal),
   });

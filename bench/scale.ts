@@ -22,9 +22,10 @@ import { atMost, line, load, machine, median, printRows, rounded, type Row, say,
 
 const FOLDER = `${PEERS_DIR}/bench`;
 const SEED = 1;
-/** Images that are scanned at once in a daemon. */
-const AT_ONCE = 4;
-/** Scanned before: what a daemon loads with its first scan is no part of the fleet. As many as all daemons take at once. */
+/** Images that are scanned at once in a daemon: the default of MAX_ACTIVE_OPERATIONS. */
+const AT_ONCE = 1;
+/** Small images that are scanned before, by each daemon: what it loads with its first scan is no part of the fleet. */
+const WARM_UPS = 4;
 const WARM_UP = "warm/up";
 const SCAN_WITHIN_MS = 10 * 60_000;
 
@@ -89,7 +90,7 @@ async function scanFleet(count: number, registry: DockerRegistry, receiver: Rece
   try {
     await Promise.all(
       Array.from(
-        { length: count * AT_ONCE },
+        { length: count * WARM_UPS },
         (_, at) => scanned(daemons[at % count]?.url ?? "", `${WARM_UP}:${at}`, receiver),
       ),
     );
@@ -165,7 +166,7 @@ async function main(bases: number, applications: number, count: number, write: b
   await Deno.mkdir(FOLDER, { recursive: true });
   await using registry = await startDockerRegistry();
   await using receiver = startCallbackReceiver();
-  for (let at = 0; at < 2 * AT_ONCE; at++) {
+  for (let at = 0; at < 2 * WARM_UPS; at++) {
     await uploadImage(registry, WARM_UP, [String(at)], debianSample({ config: { Labels: { at: String(at) } } }));
   }
   const fleet = await buildFleet(new Content(FOLDER), registry, bases, applications);
@@ -189,7 +190,7 @@ async function main(bases: number, applications: number, count: number, write: b
     date: new Date().toISOString().slice(0, 10),
     machine: machine(began).replace("both sides on the first", "a daemon on each"),
     method:
-      `${count} rounds of one daemon, then two, on an empty queue each time, after ${AT_ONCE} small images each; every image ` +
+      `${count} rounds of one daemon, then two, on an empty queue each time, after ${WARM_UPS} small images each; every image ` +
       `a request of its own, ${AT_ONCE} at once in each daemon; nats-server 2.9 and docker-registry on the same two cores`,
     fleet: described,
     secondsOfOne: rounds.map(({ one }) => rounded(one.seconds)),
