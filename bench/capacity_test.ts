@@ -140,18 +140,25 @@ describe("The model on docs/BENCHMARKS.json", () => {
       fleet: "60 images, 90 distinct layers of 700 MB gzip",
       secondsOfOne: [11, 10, 12],
       secondsOfTwo: [6, 5.5, 5],
+      rows: [{ note: "5.5 s after 11 s; on the cores 10.5 s after 9.5 s" }],
     };
     const alone = modelOf(without);
     const two = modelOf({ ...without, scale });
     const added = two.points.filter(({ name }) => !alone.points.some((point) => point.name === name));
-    expect(added.map(({ name, measuredSeconds, use }) => [name, measuredSeconds, use])).toEqual([
-      ["60 images, one daemon on a queue", 11, "check"],
-      ["60 images, two daemons on a queue", 5.5, "check"],
+    expect(added.map(({ name, measuredSeconds, claimed }) => [name, measuredSeconds, claimed])).toEqual([
+      ["60 images, one daemon on a queue", 11, true],
+      ["60 images, one daemon on a queue: seconds on the cores", 9.5, false],
+      ["60 images, two daemons on a queue", 5.5, true],
+      ["60 images, two daemons on a queue: seconds on the cores", 10.5, false],
     ]);
+    expect(added.every(({ use }) => use === "check")).toBe(true);
     expect(two.costs).toEqual(alone.costs);
-    const [one = NaN, other = NaN] = added.map(({ modelSeconds }) => modelSeconds);
+    const [one = NaN, onCore, other = NaN, onCores] = added.map(({ modelSeconds }) => modelSeconds);
     expect(other / one).toBeGreaterThan(0.5);
     expect(other / one).toBeLessThan(0.51);
+    expect([onCore, onCores]).toEqual([one, other * 2]);
+    const [run] = scale.rows;
+    expect(() => modelOf({ ...without, scale: { ...scale, rows: [{ ...run, note: "fast" }] } })).toThrow('has "fast"');
   });
 
   it("says which figure is missing", async () => {
