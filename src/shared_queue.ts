@@ -63,7 +63,7 @@ export async function openQueue(options: QueueOptions): Promise<SharedQueue> {
     const layers = new NatsLayers({
       connection: link.connection,
       prefix: PREFIX,
-      replicas: queue.replicas ?? 1,
+      replicas: queue.replicas,
       maxBytes: config.data.cacheBytes,
       clock,
       pause: eventLoop.turn,
