@@ -69,7 +69,8 @@ export async function openQueue(options: QueueOptions): Promise<SharedQueue> {
       pause: eventLoop.turn,
       logger: logger.child("layers"),
       newId,
-      onBytes: (bytes) => metrics.layerCacheBytes.set({}, bytes),
+      // Beside a data directory the gauge is that of its disk.
+      onBytes: config.data.directory === undefined ? (bytes) => metrics.layerCacheBytes.set({}, bytes) : undefined,
     });
     return { store, layers };
   } catch (error) {
