@@ -135,14 +135,17 @@ function checksumHolds(block: Uint8Array): boolean {
   return stored === unsigned + own - 256 * high;
 }
 
-/** The sum of the block's bytes, four at a time: it is the most that is done for an entry that nobody wants. */
+/**
+ * The sum of the block's bytes, four at a time: it is the most that is done for an entry that nobody wants. Signed numbers, which
+ * all compilers of V8 read in place.
+ */
 function byteSum(block: Uint8Array): number {
   const view = new DataView(block.buffer, block.byteOffset, BLOCK_BYTES);
   let even = 0;
   let odd = 0;
   // Each half of a number holds a sum of 128 bytes, which 16 bits are enough for.
   for (let at = 0; at < BLOCK_BYTES; at += 4) {
-    const word = view.getUint32(at);
+    const word = view.getInt32(at);
     even = (even + (word & 0x00ff00ff)) | 0;
     odd = (odd + ((word >>> 8) & 0x00ff00ff)) | 0;
   }
