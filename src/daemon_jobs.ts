@@ -30,6 +30,7 @@ export function createJobs(parts: DaemonParts, { transport, own }: JobHooks): Jo
     transport,
     box: new CredentialBox({ own, key: parts.sealKey ?? (() => Promise.resolve(temporary)) }),
     concurrency: config.maxActiveOperations,
+    idle: parts.idle,
     attempts: config.scanAttempts,
     retention: { ms: config.data.retentionMs, bytes: config.data.retentionBytes },
     clock,

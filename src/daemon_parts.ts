@@ -9,6 +9,7 @@ import type { Clock, Fetch, Logger, RegistryCredentials, RegistryProvider } from
 import type { Store } from "./core/store.ts";
 import type { AnalysisOptions } from "./core/types.ts";
 import type { ScanFunction } from "./jobs/scan_image.ts";
+import type { IdleScans } from "./lib/idle_scans.ts";
 import type { Redactor } from "./lib/redact.ts";
 import type { DirectExchange } from "./net/direct.ts";
 import type { AppDeps } from "./server/deps.ts";
@@ -20,6 +21,8 @@ export interface DaemonParts {
   readonly credentials: RegistryCredentials | undefined;
   readonly registries: RegistryProvider;
   readonly scan: ScanFunction;
+  /** Scans that wait for other daemons. */
+  readonly idle?: IdleScans | undefined;
   /** Changes whenever the same image would give another result. @default never */
   readonly resultVersion?: ((analysis: AnalysisOptions | undefined) => Promise<string>) | undefined;
   /** What outlives the process; without it all is in memory. */

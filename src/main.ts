@@ -18,6 +18,7 @@ import { startDaemon } from "./daemon.ts";
 import type { ScanFunction } from "./jobs/scan_image.ts";
 import type { LayersUnderWay } from "./layers/cached_engine.ts";
 import { withDeadline } from "./lib/deadline.ts";
+import { IdleScans } from "./lib/idle_scans.ts";
 import { Redactor } from "./lib/redact.ts";
 import { classifyTransportError } from "./net/classify.ts";
 import { DirectWebSocket } from "./net/direct_web_socket.ts";
@@ -103,13 +104,14 @@ export async function createToolbox(
     options: registryOptions(config, caCerts),
   });
   const storage = createStorage({ config, clock: systemClock, logger, metrics, newId: () => world.newId() });
-  const scanWith = (loop: EventLoop): ScanFunction =>
+  const scanWith = (loop: EventLoop, idle?: IdleScans): ScanFunction =>
     lazyScan(async () =>
       await createScan({
         engine: config.engine,
         layers: await storage.openLayers(),
         onLayer: (origin) => metrics.layers.inc({ origin }),
         eventLoop: loop,
+        idle,
       })
     );
   const variable = (name: string): string | undefined =>
@@ -124,15 +126,17 @@ export async function createToolbox(
     openStore: () => storage.openStore(),
     startDaemon: async () => {
       const store = await storage.openStore();
+      const idle = new IdleScans();
       return await startDaemon({
         store,
+        idle,
         resultVersion,
         pause: eventLoop.turn,
         sealKey: storage.sealKey,
         config,
         credentials,
         registries,
-        scan: scanWith(eventLoop),
+        scan: scanWith(eventLoop, idle),
         clock: systemClock,
         logger,
         redactor,
@@ -227,11 +231,13 @@ export interface ScanEngineOptions {
   readonly onLayer?: ((origin: "read" | "stored" | "shared") => void) | undefined;
   /** For the pauses of long work. @default that of a command */
   readonly eventLoop?: EventLoop | undefined;
+  /** Told which scans wait for other processes. */
+  readonly idle?: IdleScans | undefined;
 }
 
 /** Loads the scan pipeline with its layer engine; the result may be called any number of times. */
 export async function createScan(
-  { engine: name = "auto", layers, onLayer, eventLoop: loop = commandLoop }: ScanEngineOptions = {},
+  { engine: name = "auto", layers, onLayer, eventLoop: loop = commandLoop, idle }: ScanEngineOptions = {},
 ): Promise<ScanFunction> {
   const [
     { wantedFiles },
@@ -261,7 +267,7 @@ export async function createScan(
     const extraction = { extractors, inflater: fileInflater };
     const engine = createLayerEngine({ patterns, extraction, version, inflater, eventLoop: loop });
     const budgeted = budgetedEngine(engine, budget);
-    const cached = cachedEngine({ engine: budgeted, store: layers, underWay, onLayer });
+    const cached = cachedEngine({ engine: budgeted, store: layers, underWay, onLayer, activity: idle?.scan() });
     return scanImage({ ...options, engine: cached, clock: systemClock });
   };
 }

@@ -161,6 +161,8 @@ export const LIMITS = {
   imageKeptBytes: 144 * MiB,
   /** Layers of one image that are read at once: they hide each other's way from the registry, not the work. */
   layersAtOnce: 3,
+  /** Scans that are begun beside those that wait for layers which other daemons read: the wait is over for all at once. */
+  scansBesideIdle: 2,
   /** Stored bytes of a layer that is read before its turn: the way of a larger one is short beside what it costs. */
   aheadLayerBytes: 32 * MiB,
   /** Facts of a layer that is read before its turn: the package database of a UBI fits. One that has more is read in its turn. */

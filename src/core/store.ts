@@ -275,13 +275,14 @@ export interface LayerFactsStore {
    * Where several processes share the store: waits until no other of them reads the layer, and keeps them from it until
    * the lock is released. The facts may be there afterwards: ask again before reading. A lock saves work, nothing depends
    * on it: when nobody can be asked it is granted, and where no sign of life comes from its holder it goes to the next.
+   * `onWait` is called, once or more, when another holds it.
    *
    * Who waits for a lock holds nothing that the reading of another layer needs (memory, a connection), and who has one
    * reads its layer without waiting for another: so no two processes ever wait for each other.
    *
    * @throws the signal's reason, nothing else.
    */
-  lock?(key: string, signal: AbortSignal): Promise<LayerLock>;
+  lock?(key: string, signal: AbortSignal, onWait?: () => void): Promise<LayerLock>;
 }
 
 /** The right to read a layer; disposing of it releases it and never rejects. */

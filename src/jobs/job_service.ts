@@ -8,6 +8,7 @@ import { LIMITS } from "../core/limits.ts";
 import type { CallbackTransport } from "../core/ports.ts";
 import type { JobDetail, JobFilter, JobSummary, LeasedJob } from "../core/store.ts";
 import { backoff } from "../lib/backoff.ts";
+import type { IdleScans } from "../lib/idle_scans.ts";
 import { Alarm } from "./alarm.ts";
 import { errorText } from "./callback_body.ts";
 import type { CredentialBox } from "./credential_box.ts";
@@ -23,6 +24,8 @@ export interface JobServiceOptions extends TargetScannerOptions {
   readonly box: CredentialBox;
   /** Requests that are scanned at once; MAX_ACTIVE_OPERATIONS. */
   readonly concurrency: number;
+  /** Scans that wait for other daemons alone: as many more are begun, up to LIMITS.scansBesideIdle. @default none */
+  readonly idle?: Pick<IdleScans, "count" | "onIdle"> | undefined;
   /** Times that one image is begun; OUTPOST_SCAN_ATTEMPTS. @default LIMITS.scanAttempts */
   readonly attempts?: number | undefined;
   /** Masks secrets in an error's text: a registry's own words may repeat what it was sent. */
@@ -62,6 +65,7 @@ export class JobService {
     const owner = this.#owner;
     this.#outbox = new Outbox({ store, owner, transport, clock, logger, pause, onOutcome: onCallback, onChange });
     store.onChange?.(() => this.wake());
+    options.idle?.onIdle(onChange);
   }
 
   /** Begins with what the store has. */
@@ -239,7 +243,7 @@ export class JobService {
   async #turn(): Promise<number | undefined> {
     const { store, clock, concurrency, onDepth } = this.#options;
     const claims = !this.#stop.signal.aborted && !(this.#draining && store.durable);
-    while (claims && this.#running.size < concurrency && await this.#hasRoom()) {
+    while (claims && this.#running.size < concurrency + this.#spare() && await this.#hasRoom()) {
       const now = clock.now();
       const job = await store.claim({ owner: this.#owner, now, until: now + LIMITS.jobLeaseMs });
       if (job === undefined) break;
@@ -257,6 +261,11 @@ export class JobService {
     ];
     const until = Math.min(...times);
     return Number.isFinite(until) ? until : undefined;
+  }
+
+  /** Scans that may be begun in place of those that wait for other daemons. */
+  #spare(): number {
+    return Math.min(this.#options.idle?.count ?? 0, LIMITS.scansBesideIdle);
   }
 
   /** Prolongs leases when it is time to, and ends scans of jobs that others have or that others cancelled. */

@@ -12,6 +12,7 @@ import { LIMITS } from "../core/limits.ts";
 import type { CallbackRequest, Clock, LayerEngine } from "../core/ports.ts";
 import { createLayerEngine } from "../layers/engine.ts";
 import { scanImage } from "./scan_image.ts";
+import { IdleScans } from "../lib/idle_scans.ts";
 import { buildImage } from "../lib/oci_builder.ts";
 import { alpineSample, debianSample, multiPlatformSample } from "../lib/sample_images.ts";
 import type { ClosableRegistryProvider } from "../registries/mod.ts";
@@ -323,6 +324,35 @@ describe("JobService", () => {
     expect(results[1]).toEqual(results[0]);
     expect(results[2]).toEqual(results[0]);
     expect(sent.find(({ body }) => body["id"] === "c")?.body).toMatchObject({ key: "later", status: "success" });
+  });
+
+  it("begins another scan in place of one that waits for another daemon", async () => {
+    const idleScans = new IdleScans();
+    const gate = Promise.withResolvers<void>();
+    const asked: string[] = [];
+    const second = Promise.withResolvers<void>();
+    const jobs = service(undefined, {
+      idle: idleScans,
+      scan: async (options) => {
+        asked.push("begun");
+        if (asked.length === 1) {
+          const scan = idleScans.scan();
+          using _working = scan.begin();
+          using _waiting = scan.wait();
+          await gate.promise;
+        } else second.resolve();
+        return await scanImage({ engine: ENGINE, clock: retrying(), ...options });
+      },
+    });
+    jobs.start();
+    for (const id of ["a", "b"]) {
+      await jobs.accept(job([{ tag: id === "a" ? "latest" : "3.21" }], { id, requestId: id }));
+    }
+    await second.promise;
+    expect(asked).toHaveLength(2);
+    gate.resolve();
+    for (const id of ["a", "b"]) await ended(id);
+    await jobs.close(idle());
   });
 
   it("begins an image three times when its failure may pass, then tells", async () => {

@@ -6,8 +6,9 @@
  */
 import { LIMITS } from "../core/limits.ts";
 import type { ExtractOptions, LayerEngine, LayerHandle } from "../core/ports.ts";
-import type { LayerFactsStore } from "../core/store.ts";
+import type { LayerFactsStore, LayerLock } from "../core/store.ts";
 import type { LayerFacts } from "../core/types.ts";
+import type { ScanActivity } from "../lib/idle_scans.ts";
 
 /** Where facts came from. */
 export type LayerOrigin = "read" | "stored" | "shared";
@@ -21,6 +22,8 @@ export interface CachedEngineOptions {
   /** Without one, only readings under way are shared. */
   readonly store: LayerFactsStore | undefined;
   readonly underWay: LayersUnderWay;
+  /** Told when the scan waits for another process. */
+  readonly activity?: ScanActivity | undefined;
   readonly onLayer?: ((origin: LayerOrigin) => void) | undefined;
 }
 
@@ -65,6 +68,7 @@ async function extract(
     // It failed or was cancelled for reasons of its own; whoever comes first tries next.
     if (underWay.get(key) === other) underWay.delete(key);
   }
+  using _working = cached.activity?.begin();
   const mine = storedOrRead(cached, key, layer, options, read);
   underWay.set(key, mine);
   try {
@@ -75,12 +79,20 @@ async function extract(
 }
 
 async function storedOrRead(
-  { store, onLayer }: CachedEngineOptions,
+  { store, onLayer, activity }: CachedEngineOptions,
   key: string,
   layer: LayerHandle,
   options: ExtractOptions,
   read: () => Promise<LayerFacts>,
 ): Promise<LayerFacts> {
+  const locked = async (): Promise<LayerLock | undefined> => {
+    using stack = new DisposableStack();
+    let waits = false;
+    return await store?.lock?.(key, options.signal, () => {
+      if (!waits && activity !== undefined) stack.use(activity.wait());
+      waits = true;
+    });
+  };
   const stored = async (): Promise<LayerFacts | undefined> => {
     const facts = await store?.get(key);
     options.signal.throwIfAborted();
@@ -91,7 +103,7 @@ async function storedOrRead(
   const known = await stored();
   if (known !== undefined) return known;
   // Waited for before the engine is asked, which takes memory and connections.
-  await using lock = await store?.lock?.(key, options.signal);
+  await using lock = await locked();
   const others = lock === undefined ? undefined : await stored();
   if (others !== undefined) return others;
   const facts = await read();

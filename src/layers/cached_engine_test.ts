@@ -4,6 +4,7 @@ import { tar } from "../../tests/fakes/tar_builder.ts";
 import type { LayerEngine, LayerHandle } from "../core/ports.ts";
 import type { LayerFactsStore } from "../core/store.ts";
 import type { LayerFacts } from "../core/types.ts";
+import { IdleScans } from "../lib/idle_scans.ts";
 import { cachedEngine, type LayerOrigin, type LayersUnderWay } from "./cached_engine.ts";
 import { createLayerEngine } from "./engine.ts";
 
@@ -33,9 +34,12 @@ class MapStore implements LayerFactsStore {
 class LockedStore extends MapStore {
   readonly held = new Map<string, Promise<void>>();
   locks = 0;
-  async lock(key: string): Promise<AsyncDisposable> {
+  async lock(key: string, _signal?: AbortSignal, onWait?: () => void): Promise<AsyncDisposable> {
     this.locks++;
-    for (let other = this.held.get(key); other !== undefined; other = this.held.get(key)) await other;
+    for (let other = this.held.get(key); other !== undefined; other = this.held.get(key)) {
+      onWait?.();
+      await other;
+    }
     const { promise, resolve } = Promise.withResolvers<void>();
     this.held.set(key, promise);
     return {
@@ -144,6 +148,34 @@ describe("cachedEngine()", () => {
     expect([opens(), origins, other.origins, store.locks]).toEqual([1, ["read"], ["stored"], 2]);
     await one.extract(handle, idle());
     expect(store.locks).toBe(2);
+  });
+
+  it("tells while it waits for another process, and only then", async () => {
+    const { handle } = fakeLayer(BYTES);
+    const store = new LockedStore();
+    const idleScans = new IdleScans();
+    const counts: number[] = [];
+    const reading: LayerEngine = {
+      ...engine,
+      extract: (layer, options) => {
+        counts.push(idleScans.count);
+        return engine.extract(layer, options);
+      },
+    };
+    const activity = idleScans.scan();
+    const one = cachedEngine({ engine: reading, store, underWay: new Map(), activity });
+    await one.extract(handle, idle());
+    store.facts.clear();
+    const key = `${handle.digest} ${engine.version} null`;
+    const other = await store.lock(key);
+    const told = Promise.withResolvers<void>();
+    idleScans.onIdle(told.resolve);
+    const waiting = one.extract(handle, idle());
+    await told.promise;
+    counts.push(idleScans.count);
+    await other[Symbol.asyncDispose]();
+    await waiting;
+    expect([...counts, idleScans.count]).toEqual([0, 1, 0, 0]);
   });
 
   it("leaves no lock behind when the reading fails", async () => {

@@ -28,7 +28,7 @@ export class LayerTiers implements LayerFactsStore {
     await Promise.all([this.#near.put(key, facts), this.#shared.put(key, facts)]);
   }
 
-  async lock(key: string, signal: AbortSignal): Promise<LayerLock> {
-    return await this.#shared.lock?.(key, signal) ?? { [Symbol.asyncDispose]: () => Promise.resolve() };
+  async lock(key: string, signal: AbortSignal, onWait?: () => void): Promise<LayerLock> {
+    return await this.#shared.lock?.(key, signal, onWait) ?? { [Symbol.asyncDispose]: () => Promise.resolve() };
   }
 }

@@ -46,11 +46,11 @@ export class NatsLayerLocks {
   }
 
   /**
-   * Waits for the lock of a key.
+   * Waits for the lock of a key. `onWait` is called whenever another holds it.
    *
    * @throws the signal's reason, nothing else.
    */
-  async lock(key: string, signal: AbortSignal): Promise<LayerLock> {
+  async lock(key: string, signal: AbortSignal, onWait?: () => void): Promise<LayerLock> {
     const { clock, logger, newId } = this.#options;
     const name = await keyName(key);
     const id = newId();
@@ -59,6 +59,7 @@ export class NatsLayerLocks {
       try {
         const kv = await this.#open();
         const taken = await take(kv, name, id, abandoned);
+        if (taken === undefined) onWait?.();
         abandoned = taken === undefined ? await this.#abandoned(kv, name, signal) : undefined;
         this.#silence = undefined;
         if (taken !== undefined) return this.#held(kv, name, id, taken);

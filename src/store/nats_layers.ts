@@ -89,8 +89,8 @@ export class NatsLayers implements LayerFactsStore {
     }
   }
 
-  lock(key: string, signal: AbortSignal): Promise<LayerLock> {
-    return this.#locks.lock(key, signal);
+  lock(key: string, signal: AbortSignal, onWait?: () => void): Promise<LayerLock> {
+    return this.#locks.lock(key, signal, onWait);
   }
 
   async #read(bucket: Bucket, name: string): Promise<Uint8Array | undefined> {
