@@ -32,7 +32,7 @@ LABEL org.opencontainers.image.title="Outpost" \
 # One arena of memory: what one thread frees another can use. Buffers go back to the system when they are freed: among small
 # pieces that stay they would keep megabytes resident (docs/adr/013).
 ENV DENO_DIR=/deno-dir DENO_NO_UPDATE_CHECK=1 NO_COLOR=1 \
-    MALLOC_ARENA_MAX=1 MALLOC_MMAP_THRESHOLD_=32768 MALLOC_TRIM_THRESHOLD_=131072
+    MALLOC_ARENA_MAX=1 MALLOC_MMAP_THRESHOLD_=16384 MALLOC_TRIM_THRESHOLD_=65536 MALLOC_TOP_PAD_=4096
 # Accepted scans, results and facts of layers: the one place that is written. Mount a volume that outlives the container.
 ENV OUTPOST_DATA_DIR=/var/lib/outpost
 WORKDIR /app

@@ -66,7 +66,17 @@ async function main(): Promise<number> {
   await makeArchive(folder);
   await build(`${folder}/dist`);
   await Deno.writeTextFile(`${folder}/gunzip.ts`, GUNZIP);
-  const scan = ["run", "-q", "-A", `${folder}/dist/outpost.js`, "scan", "--quiet", "--format", "json"];
+  const scan = [
+    "run",
+    "-q",
+    "-A",
+    "--v8-flags=--max-semi-space-size=2,--no-turbofan",
+    `${folder}/dist/outpost.js`,
+    "scan",
+    "--quiet",
+    "--format",
+    "json",
+  ];
   const pairs: [number, number][] = [];
   for (let turn = 0; turn <= runs; turn++) {
     const ours = await measure(Deno.execPath(), [...scan, `oci-archive:${folder}/image.tar`]);

@@ -1,8 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { loadConfig } from "./config/load.ts";
-import type { LayerFactsStore } from "./core/store.ts";
-import type { LayerFacts } from "./core/types.ts";
-import { queueKey, withLocalCopy } from "./shared_queue.ts";
+import { queueKey } from "./shared_queue.ts";
 
 async function keyOf(env: Record<string, string>): Promise<string> {
   const readFile = (): Promise<string> => Promise.reject(new Error("no file"));
@@ -27,36 +25,5 @@ describe("queueKey()", () => {
       code: "CONFIG_INVALID",
       hint: expect.stringContaining("OUTPOST_QUEUE_KEY"),
     });
-  });
-});
-
-describe("withLocalCopy()", () => {
-  const facts = { kind: "facts" } as unknown as LayerFacts;
-
-  function memory(asked: string[], name: string): LayerFactsStore {
-    const kept = new Map<string, LayerFacts>();
-    return {
-      get: (key) => {
-        asked.push(`${name} ${key}`);
-        return Promise.resolve(kept.get(key));
-      },
-      put: (key, value) => Promise.resolve(void kept.set(key, value)),
-    };
-  }
-
-  it("asks the disk first, keeps what others read, and shares what it reads", async () => {
-    const asked: string[] = [];
-    const [shared, local] = [memory(asked, "shared"), memory(asked, "local")];
-    const lock = { [Symbol.asyncDispose]: () => Promise.resolve() };
-    const both = withLocalCopy({ ...shared, lock: () => Promise.resolve(lock) }, local);
-    expect(await both.get("a")).toBeUndefined();
-    await shared.put("a", facts);
-    expect(await both.get("a")).toBe(facts);
-    expect(await both.get("a")).toBe(facts);
-    expect(asked).toEqual(["local a", "shared a", "local a", "shared a", "local a"]);
-    await both.put("b", facts);
-    expect([await shared.get("b"), await local.get("b")]).toEqual([facts, facts]);
-    expect(await both.lock?.("a", new AbortController().signal)).toBe(lock);
-    expect(withLocalCopy(shared, local).lock).toBeUndefined();
   });
 });

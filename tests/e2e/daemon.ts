@@ -25,8 +25,9 @@ export const SHIPPED = {
   flags: ["--no-code-cache", "--v8-flags=--max-semi-space-size=1,--no-turbofan,--expose-gc"],
   env: {
     MALLOC_ARENA_MAX: "1",
-    MALLOC_MMAP_THRESHOLD_: "32768",
-    MALLOC_TRIM_THRESHOLD_: "131072",
+    MALLOC_MMAP_THRESHOLD_: "16384",
+    MALLOC_TRIM_THRESHOLD_: "65536",
+    MALLOC_TOP_PAD_: "4096",
   },
 } as const;
 
