@@ -332,6 +332,8 @@ export const LIMITS = {
   pendingResultMemoryBytes: 16 * MiB,
   /** Packed results that are kept for retests where they are in memory. */
   resultMemoryBytes: 8 * MiB,
+  /** Attempts at a bucket of NATS that another daemon is making: it is done after a few, each takes two ways to the server. */
+  bucketAttempts: 100,
   /** First and longest wait before another attempt at a store that cannot be written. */
   storeRetryMinMs: 250,
   storeRetryMaxMs: 5_000,

@@ -9,7 +9,7 @@ import { type KV, Kvm } from "@nats-io/kv";
 import { credsAuthenticator, type NatsConnection, type NodeConnectionOptions } from "@nats-io/transport-node";
 import { LIMITS } from "../core/limits.ts";
 import type { Clock } from "../core/ports.ts";
-import { isConflict, queueError } from "./nats_errors.ts";
+import { isConflict, makeTogether, queueError } from "./nats_errors.ts";
 import { connect } from "./nats_sockets.ts";
 import { BucketWatch, type WatchHandler } from "./nats_watch.ts";
 
@@ -143,7 +143,7 @@ export class NatsLink {
     try {
       // Answers of the leader alone: a replica may lag behind.
       const settings = { history: 1, replicas: replicas ?? 1, description, allow_direct: false };
-      const make = (): Promise<KV> => new Kvm(this.#client).create(name, { ...settings });
+      const make = (): Promise<KV> => makeTogether(() => new Kvm(this.#client).create(name, { ...settings }));
       const kv = await make();
       const stream = `KV_${name}`;
       const { config } = await this.#manager.streams.info(stream);

@@ -6,6 +6,7 @@ import { startNatsCluster, startNatsServer } from "../../tests/peers/nats_server
 import { freePort, startProcess, within } from "../../tests/peers/process.ts";
 import { LIMITS } from "../core/limits.ts";
 import { NatsLink, type QueueTarget } from "./nats_connection.ts";
+import { openLayerBucket } from "./nats_layer_bucket.ts";
 import { NatsStore } from "./nats_store.ts";
 import { newJob } from "./store_suite.ts";
 
@@ -40,6 +41,8 @@ async function open(target: QueueTarget, replicas?: number): Promise<Opened> {
     });
   return { store, state };
 }
+
+const BUCKET = { description: "", replicas: undefined };
 
 /** Resolves when the store has nothing to say against being used. */
 async function usable(store: NatsStore): Promise<void> {
@@ -135,6 +138,25 @@ describe.skipIf(!peer("nats-server").available)("NatsLink", () => {
       ).toBe(true);
     } finally {
       await store.close();
+    }
+  });
+
+  it("makes a bucket that others make at the same moment", async () => {
+    await using server = await startNatsServer();
+    const target = { servers: [server.url] };
+    const links = await Promise.all(
+      Array.from({ length: 16 }, () => NatsLink.open({ target, name: "outpost test", clock: systemClock })),
+    );
+    try {
+      for (let round = 0; round < 50; round++) {
+        const name = `together-${round}`;
+        await Promise.all(links.map((link) => link.bucket(name, { description: "", replicas: undefined })));
+      }
+      await Promise.all(
+        links.flatMap(({ connection }) => ["x", "y"].map((name) => openLayerBucket({ connection, name, ...BUCKET }))),
+      );
+    } finally {
+      for (const link of links) await link.close();
     }
   });
 

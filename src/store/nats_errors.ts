@@ -12,6 +12,7 @@ import {
   TimeoutError,
 } from "@nats-io/transport-node";
 import { OutpostError } from "../core/errors.ts";
+import { LIMITS } from "../core/limits.ts";
 
 /** Error codes of JetStream's API (nats-server, server/errors.json). */
 const CODE = {
@@ -19,6 +20,8 @@ const CODE = {
   insufficientResources: 10023,
   notEnabledForAccount: 10039,
   storageResources: 10047,
+  nameInUse: 10058,
+  subjectsOverlap: 10065,
   replicasNotSupported: 10074,
   notEnabled: 10076,
   memoryResources: 10028,
@@ -29,6 +32,22 @@ export function isConflict(error: unknown): boolean {
   return error instanceof JetStreamApiError &&
     (error.code === JetStreamApiCodes.StreamWrongLastSequence ||
       error.code === JetStreamApiCodes.StreamWrongLastSequenceUnknown);
+}
+
+/**
+ * Makes a bucket that other daemons may be making at the same moment: until one of them is done, JetStream refuses the
+ * others, though they want the same.
+ */
+export async function makeTogether<T>(make: () => Promise<T>): Promise<T> {
+  for (let attempts = LIMITS.bucketAttempts;; attempts--) {
+    try {
+      return await make();
+    } catch (error) {
+      const isBeingMade = error instanceof JetStreamApiError &&
+        (error.code === CODE.nameInUse || error.code === CODE.subjectsOverlap);
+      if (!isBeingMade || attempts <= 1) throw error;
+    }
+  }
 }
 
 /**

@@ -7,6 +7,7 @@ import { jetstream, type JetStreamManager } from "@nats-io/jetstream";
 import { type KV, Kvm } from "@nats-io/kv";
 import type { NatsConnection } from "@nats-io/transport-node";
 import { LIMITS } from "../core/limits.ts";
+import { makeTogether } from "./nats_errors.ts";
 
 /** Options of {@link openLayerBucket}. */
 export interface LayerBucketOptions {
@@ -33,7 +34,7 @@ export async function openLayerBucket(options: LayerBucketOptions): Promise<Laye
   const manager = await client.jetstreamManager();
   // Answers of the leader alone: a replica that lags behind would have a layer read twice.
   const settings = { history: 1, replicas: replicas ?? 1, description, ttl, allow_direct: false };
-  const kv = await new Kvm(client).create(name, settings);
+  const kv = await makeTogether(() => new Kvm(client).create(name, { ...settings }));
   const stream = `KV_${name}`;
   const { config } = await manager.streams.info(stream);
   if (replicas !== undefined && config.num_replicas !== replicas) {
