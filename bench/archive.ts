@@ -7,9 +7,10 @@
  *
  * @module
  */
+import { ROOT } from "../tests/e2e/daemon.ts";
 import { run } from "../tests/peers/process.ts";
 import { build } from "../tools/build.ts";
-import { line, load, machine, measure, printRows, say, timesBelow, writeBenchmark } from "./measure.ts";
+import { line, load, machine, measure, printRows, say, taskWords, timesBelow, writeBenchmark } from "./measure.ts";
 
 const TAR_BYTES = 626e6;
 const TARGET = 1;
@@ -64,22 +65,12 @@ async function main(): Promise<number> {
   const runs = Number(option("--runs") ?? 9);
   const folder = await Deno.makeTempDir({ prefix: "outpost-bench-" });
   await makeArchive(folder);
-  await build(`${folder}/dist`);
+  await build(`${ROOT}dist`);
   await Deno.writeTextFile(`${folder}/gunzip.ts`, GUNZIP);
-  const scan = [
-    "run",
-    "-q",
-    "-A",
-    "--v8-flags=--max-semi-space-size=2,--no-turbofan",
-    `${folder}/dist/outpost.js`,
-    "scan",
-    "--quiet",
-    "--format",
-    "json",
-  ];
+  const [command = "", ...scan] = [...await taskWords("scan:built"), "--quiet", "--format", "json"];
   const pairs: [number, number][] = [];
   for (let turn = 0; turn <= runs; turn++) {
-    const ours = await measure(Deno.execPath(), [...scan, `oci-archive:${folder}/image.tar`]);
+    const ours = await measure(command, [...scan, `oci-archive:${folder}/image.tar`]);
     const peer = await measure(Deno.execPath(), [
       "run",
       "-q",

@@ -155,3 +155,10 @@ export function machine(loadAtStart: number): string {
   const cores = navigator.hardwareConcurrency;
   return `${cpu}, ${cores} cores, both sides on the first, load ${loadAtStart} to ${load()}, Deno ${Deno.version.deno}`;
 }
+
+/** The words of a task of deno.json, with this Deno in front. */
+export async function taskWords(task: string): Promise<readonly string[]> {
+  const { tasks } = JSON.parse(await Deno.readTextFile(`${ROOT}deno.json`)) as { tasks: Record<string, string> };
+  const [, ...words] = (tasks[task] ?? "").split(" ");
+  return [Deno.execPath(), ...words];
+}

@@ -24,6 +24,7 @@ import {
   type Row,
   type Sample,
   say,
+  taskWords,
   timesBelow,
   writeBenchmark,
 } from "./measure.ts";
@@ -86,13 +87,6 @@ async function rounds(plugin: Plugin, { file }: Built, count: number): Promise<r
     if (turn > 0) all.push(round);
   }
   return all;
-}
-
-/** The words of a task of deno.json, with this Deno in front. */
-async function taskWords(task: string): Promise<readonly string[]> {
-  const { tasks } = JSON.parse(await Deno.readTextFile(`${ROOT}deno.json`)) as { tasks: Record<string, string> };
-  const [, ...words] = (tasks[task] ?? "").split(" ");
-  return [Deno.execPath(), ...words];
 }
 
 async function succeeded(run: Promise<Sample>): Promise<Sample> {

@@ -100,6 +100,9 @@ describe("GO reads", () => {
     const whole = read(bytes, bytes.length);
     expect(whole).toMatchObject({ name: "example.com/app", go: "1.19.8" });
     for (const size of [1, 7, 15, 16, 17, 4096]) expect(read(bytes, size)).toEqual(whole);
+    // Where constants are loaded with the instructions, nothing may be passed over.
+    const merged = goExecutable({ padding: 70_000, inline: false, layout: "1.2", merged: true });
+    for (const size of [64, 4096]) expect(read(merged, size)).toEqual(whole);
   });
 
   it("only files that may be programs, in directories where there are some", async () => {

@@ -5,11 +5,12 @@
  * @module
  */
 import { jetstream, type JetStreamClient, type JetStreamManager } from "@nats-io/jetstream";
-import { type KV, Kvm } from "@nats-io/kv";
+import type { KV } from "@nats-io/kv";
 import { credsAuthenticator, type NatsConnection, type NodeConnectionOptions } from "@nats-io/transport-node";
 import { LIMITS } from "../core/limits.ts";
 import type { Clock } from "../core/ports.ts";
-import { isConflict, makeTogether, queueError } from "./nats_errors.ts";
+import { openBucket } from "./nats_bucket.ts";
+import { isConflict, queueError } from "./nats_errors.ts";
 import { connect } from "./nats_sockets.ts";
 import { BucketWatch, type WatchHandler } from "./nats_watch.ts";
 
@@ -141,16 +142,8 @@ export class NatsLink {
   async bucket(name: string, { description, replicas }: BucketOptions): Promise<NatsBucket> {
     const action = `Cannot open the queue's bucket ${name}`;
     try {
-      // Answers of the leader alone: a replica may lag behind.
-      const settings = { history: 1, replicas: replicas ?? 1, description, allow_direct: false };
-      const make = (): Promise<KV> => makeTogether(() => new Kvm(this.#client).create(name, { ...settings }));
-      const kv = await make();
-      const stream = `KV_${name}`;
-      const { config } = await this.#manager.streams.info(stream);
-      if (replicas !== undefined && config.num_replicas !== replicas) {
-        await this.#manager.streams.update(stream, { num_replicas: replicas });
-      }
-      return this.#face(kv, name, async () => void await make());
+      const open = (): Promise<KV> => openBucket(this.#client, this.#manager, { name, description, replicas });
+      return this.#face(await open(), name, async () => void await open());
     } catch (error) {
       throw queueError(action, error, { opening: true });
     }

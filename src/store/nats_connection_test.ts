@@ -6,7 +6,7 @@ import { startNatsCluster, startNatsServer } from "../../tests/peers/nats_server
 import { freePort, startProcess, within } from "../../tests/peers/process.ts";
 import { LIMITS } from "../core/limits.ts";
 import { NatsLink, type QueueTarget } from "./nats_connection.ts";
-import { openLayerBucket } from "./nats_layer_bucket.ts";
+import { openLayerBucket } from "./nats_bucket.ts";
 import { NatsStore } from "./nats_store.ts";
 import { newJob } from "./store_suite.ts";
 
@@ -153,7 +153,7 @@ describe.skipIf(!peer("nats-server").available)("NatsLink", () => {
         await Promise.all(links.map((link) => link.bucket(name, { description: "", replicas: undefined })));
       }
       await Promise.all(
-        links.flatMap(({ connection }) => ["x", "y"].map((name) => openLayerBucket({ connection, name, ...BUCKET }))),
+        links.flatMap(({ connection }) => ["x", "y"].map((name) => openLayerBucket(connection, { name, ...BUCKET }))),
       );
     } finally {
       for (const link of links) await link.close();

@@ -12,7 +12,6 @@ import {
   TimeoutError,
 } from "@nats-io/transport-node";
 import { OutpostError } from "../core/errors.ts";
-import { LIMITS } from "../core/limits.ts";
 
 /** Error codes of JetStream's API (nats-server, server/errors.json). */
 const CODE = {
@@ -34,20 +33,9 @@ export function isConflict(error: unknown): boolean {
       error.code === JetStreamApiCodes.StreamWrongLastSequenceUnknown);
 }
 
-/**
- * Makes a bucket that other daemons may be making at the same moment: until one of them is done, JetStream refuses the
- * others, though they want the same.
- */
-export async function makeTogether<T>(make: () => Promise<T>): Promise<T> {
-  for (let attempts = LIMITS.bucketAttempts;; attempts--) {
-    try {
-      return await make();
-    } catch (error) {
-      const isBeingMade = error instanceof JetStreamApiError &&
-        (error.code === CODE.nameInUse || error.code === CODE.subjectsOverlap);
-      if (!isBeingMade || attempts <= 1) throw error;
-    }
-  }
+/** Whether JetStream refused a bucket because another daemon is making it at this moment. */
+export function isBeingMade(error: unknown): boolean {
+  return error instanceof JetStreamApiError && (error.code === CODE.nameInUse || error.code === CODE.subjectsOverlap);
 }
 
 /**

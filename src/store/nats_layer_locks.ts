@@ -13,7 +13,7 @@ import type { Clock, Logger } from "../core/ports.ts";
 import type { LayerLock } from "../core/store.ts";
 import { keyName } from "./facts_packer.ts";
 import { isConflict } from "./nats_errors.ts";
-import { openLayerBucket } from "./nats_layer_bucket.ts";
+import { openLayerBucket } from "./nats_bucket.ts";
 
 /** Options of {@link NatsLayerLocks}. */
 export interface NatsLayerLocksOptions {
@@ -168,7 +168,7 @@ export class NatsLayerLocks {
 
 async function openBucket({ connection, bucket: name, replicas }: NatsLayerLocksOptions): Promise<KV> {
   const description = "Outpost: layers that are read now";
-  return (await openLayerBucket({ connection, name, description, replicas, ttl: LIMITS.layerLockKeptMs })).kv;
+  return (await openLayerBucket(connection, { name, description, replicas, ttl: LIMITS.layerLockKeptMs })).kv;
 }
 
 /**

@@ -14,7 +14,7 @@ import type { LayerFacts } from "../core/types.ts";
 import { concatBytes } from "../lib/bytes.ts";
 import type { Pause } from "../lib/packed.ts";
 import { keyName, packFacts, unpackFacts } from "./facts_packer.ts";
-import { openLayerBucket } from "./nats_layer_bucket.ts";
+import { openLayerBucket } from "./nats_bucket.ts";
 import { NatsLayerLocks } from "./nats_layer_locks.ts";
 
 /** How far below the bound a clean-up goes, so that the next facts do not begin another. */
@@ -148,7 +148,7 @@ async function openBucket(options: NatsLayersOptions): Promise<Bucket> {
   const { connection, prefix, replicas } = options;
   const name = `${prefix}-layers`;
   const description = "Outpost: facts of layers";
-  const { kv, manager, stream } = await openLayerBucket({ connection, name, description, replicas });
+  const { kv, manager, stream } = await openLayerBucket(connection, { name, description, replicas });
   const remove = async (layer: string): Promise<void> => {
     await manager.streams.purge(stream, { filter: `$KV.${name}.${layer}.>` });
   };

@@ -30,6 +30,8 @@ export interface GoExecutableOptions {
   readonly files?: readonly string[];
   /** Whether a note says that Go has built it. @default true */
   readonly note?: boolean;
+  /** Whether instructions are loaded as one with the constants, as by older linkers of C. @default false */
+  readonly merged?: boolean;
   /** Bytes of other data before everything. @default 0 */
   readonly padding?: number;
 }
@@ -72,6 +74,7 @@ export function goExecutable(options: GoExecutableOptions = {}): Uint8Array<Arra
     padding = 0,
     note = true,
     tableOffset = 0,
+    merged = false,
   } = options;
   const numbers = new Numbers(wide, littleEndian);
   const marked = modules === ""
@@ -132,7 +135,7 @@ export function goExecutable(options: GoExecutableOptions = {}): Uint8Array<Arra
   ];
   const rowBytes = concatBytes(rows.map((row) => numbers.section(row)));
   const segments = concatBytes([
-    numbers.segment(rodata, data - rodata, 4),
+    numbers.segment(rodata, data - rodata, merged ? 5 : 4),
     numbers.segment(data, end - data, 6),
   ]);
   const segmentsAt = 64;
