@@ -23,6 +23,7 @@ import { Redactor } from "./lib/redact.ts";
 import { classifyTransportError } from "./net/classify.ts";
 import { DirectWebSocket } from "./net/direct_web_socket.ts";
 import { createDenoTransport } from "./net/deno_transport.ts";
+import type { OpenTransport } from "./net/transport.ts";
 import { DirectClient } from "./net/direct.ts";
 import { parseCertificates } from "./net/tls.ts";
 import {
@@ -93,8 +94,10 @@ export async function createToolbox(
     createHttpClient: Deno.createHttpClient,
   });
   const caCerts = config.tls.caCerts.flatMap((pem) => parseCertificates(pem, "CA_CERT"));
-  const outbound = transport.open({ caCerts });
-  const socketClient = caCerts.length === 0 ? undefined : Deno.createHttpClient({ caCerts });
+  // Opened by what uses them: every client reads the authorities anew, which the scan of a file would wait for.
+  let outbound: OpenTransport | undefined;
+  let socketClient: Deno.HttpClient | undefined;
+  const openOutbound = (): OpenTransport => outbound ??= transport.open({ caCerts });
   const dial = dialer(caCerts);
   const direct = usesProxy(env) ? undefined : new DirectClient({ dial, clock: systemClock });
   const registries = createRegistryProvider({
@@ -125,6 +128,8 @@ export async function createToolbox(
     openArchive: openLocation,
     openStore: () => storage.openStore(),
     startDaemon: async () => {
+      const { fetch } = openOutbound();
+      if (caCerts.length > 0) socketClient = Deno.createHttpClient({ caCerts });
       const store = await storage.openStore();
       const idle = new IdleScans();
       return await startDaemon({
@@ -141,7 +146,7 @@ export async function createToolbox(
         logger,
         redactor,
         metrics,
-        fetch: outbound.fetch,
+        fetch,
         exchange: direct && ((request) => direct.exchange(request)),
         webSocket: (url, { headers }) => {
           const native = (): WebSocket =>
@@ -172,11 +177,11 @@ export async function createToolbox(
         throw error;
       });
     },
-    checkBrokerServer: (signal) => checkBrokerServer(config, outbound.fetch, signal),
+    checkBrokerServer: (signal) => checkBrokerServer(config, openOutbound().fetch, signal),
     redact: (text) => redactor.text(text),
     close: () => {
       registries.close();
-      outbound.close();
+      outbound?.close();
       direct?.close();
       socketClient?.close();
       return Promise.resolve();

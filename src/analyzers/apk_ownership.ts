@@ -35,7 +35,6 @@ export interface ApkPackageOwnership {
 
 const DISTROS: ReadonlySet<string> = new Set(["wolfi", "chainguard"]);
 const PACKAGE_MANIFEST = /^(.*\/node_modules\/(?:@[^/]+\/)?[^/]+)\/package\.json$/s;
-const BY_TEXT = new Intl.Collator("en-US");
 
 /** Adds the fact to the results that have an owner. */
 export function withOwners(results: readonly AppResult[], view: ImageView, release: OsRelease): readonly AppResult[] {
@@ -96,7 +95,9 @@ function locationsOf({ data }: ScanFact): readonly string[] {
 /** Candidates whose paths have one owner. Of several places of one package, the first that is owned counts. */
 function owned(candidates: readonly Candidate[], find: (path: string) => Match | undefined): OwnedPackage[] {
   const seen = new Set<string>();
-  const sorted = [...candidates].sort((a, b) => BY_TEXT.compare(a.paths[0] ?? "", b.paths[0] ?? ""));
+  // Made here: it takes 9 ms, which few images need.
+  const { compare } = new Intl.Collator("en-US");
+  const sorted = [...candidates].sort((a, b) => compare(a.paths[0] ?? "", b.paths[0] ?? ""));
   return sorted.flatMap(({ paths, name, version }): OwnedPackage[] => {
     const key = name === undefined ? undefined : `${name}@${version}`;
     if (key !== undefined && seen.has(key)) return [];

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { OutpostError } from "../core/errors.ts";
 import type { HttpTransport, OpenTransport, TransportOptions } from "./transport.ts";
 
 /** What the transport needs of Deno, handed over by main.ts. */
@@ -20,15 +21,25 @@ export interface DenoTransportDependencies {
 export function createDenoTransport(dependencies: DenoTransportDependencies): HttpTransport {
   return {
     open(options: TransportOptions): OpenTransport {
-      const client = dependencies.createHttpClient({
-        caCerts: [...options.caCerts ?? []],
-        http2: false,
-        ...(options.clientCertificate === undefined ? {} : options.clientCertificate),
-      });
+      const client = openClient(dependencies, options);
       return {
         fetch: (request) => dependencies.fetch(request, { client }),
         close: () => client.close(),
       };
     },
   };
+}
+
+/** @throws {OutpostError} CONFIG_INVALID when a certificate or key is not what its PEM says. */
+function openClient({ createHttpClient }: DenoTransportDependencies, options: TransportOptions): Deno.HttpClient {
+  const { caCerts = [], clientCertificate } = options;
+  try {
+    return createHttpClient({ caCerts: [...caCerts], http2: false, ...clientCertificate });
+  } catch (cause) {
+    throw new OutpostError("CONFIG_INVALID", `Cannot use a certificate for TLS: ${(cause as Error).message}`, {
+      hint: "Look at the files of CA_CERT, NODE_EXTRA_CA_CERTS, CR_CA_FILE, CR_CLIENT_CERT and CR_CLIENT_KEY, as by " +
+        "`openssl x509 -noout -text -in FILE`.",
+      cause,
+    });
+  }
 }
