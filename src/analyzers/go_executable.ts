@@ -32,7 +32,7 @@ import {
   readStringHeader,
   releaseOf,
 } from "./go_build_info.ts";
-import { type FileBudget, isFileTable, readFileTable } from "./go_file_table.ts";
+import { type FileBudget, hasInlineTexts, isFileTable, readFileTable } from "./go_file_table.ts";
 import { type ModulePackages, packagesOf } from "./go_packages.ts";
 
 /** What is kept of a Go executable. Types, not interfaces: only those are JsonValues. */
@@ -211,7 +211,7 @@ export class GoExecutableReader implements FileReader {
     const sections = yield* readElfSections(header);
     this.#sections = sections;
     // Since Go 1.18 the texts stand behind the blob, in its section. Sections at the end come too late for this.
-    this.#hasTexts = sections.length > 0 && !sections.some(({ bytes, writable }) => writable && bytes === BLOB_BYTES);
+    this.#hasTexts ||= sections.length > 0 && !sections.some(({ bytes, writable }) => writable && bytes === BLOB_BYTES);
   }
 
   *#readNotes(): ByteWindows {
@@ -263,7 +263,9 @@ export class GoExecutableReader implements FileReader {
           this.#start(this.#readBuildInfo(base + at));
         }
       } else if (bytes[at + 1] === 0xff && isFileTable(bytes, at)) {
-        if (this.#isNew(bytes, at, base, NOTHING, this.#fileTables)) this.#start(this.#readFileTable(base + at));
+        if (!this.#isNew(bytes, at, base, NOTHING, this.#fileTables)) continue;
+        this.#hasTexts ||= hasInlineTexts(bytes, at);
+        this.#start(this.#readFileTable(base + at));
       }
     }
   }

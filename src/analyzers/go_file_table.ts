@@ -16,6 +16,8 @@ interface Layout {
   /** Words of the header behind its first 8 bytes: the number of files, and where their names begin. Go 1.2 has neither. */
   readonly files?: number;
   readonly names?: number;
+  /** Since Go 1.18, whose build info holds its texts itself. */
+  readonly inlineTexts?: true;
 }
 
 /** What all files of one executable may still cost. */
@@ -27,8 +29,8 @@ export interface FileBudget {
 const LAYOUTS: ReadonlyMap<number, Omit<Layout, "words">> = new Map([
   [0xfb, {}],
   [0xfa, { files: 1, names: 4 }],
-  [0xf0, { files: 1, names: 5 }],
-  [0xf1, { files: 1, names: 5 }],
+  [0xf0, { files: 1, names: 5, inlineTexts: true }],
+  [0xf1, { files: 1, names: 5, inlineTexts: true }],
 ]);
 /** The longest header that is read. */
 const HEADER_WORDS = 6;
@@ -38,6 +40,11 @@ const BLOCK_BYTES = 4096;
 /** Whether a table begins there: a magic number, two zeros, the smallest instruction, the size of an address. */
 export function isFileTable(bytes: Uint8Array, at: number): boolean {
   return layoutOf(bytes, at) !== undefined;
+}
+
+/** Whether the table that begins there is one of Go 1.18 or later, whose build info leads to no texts elsewhere. */
+export function hasInlineTexts(bytes: Uint8Array, at: number): boolean {
+  return layoutOf(bytes, at)?.inlineTexts === true;
 }
 
 /**

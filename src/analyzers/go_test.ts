@@ -38,7 +38,8 @@ describe("GO reads", () => {
       for (const littleEndian of [true, false]) {
         const name = `${wide ? 64 : 32} bits, ${littleEndian ? "little" : "big"} endian`;
         it(`the packages by a table of Go ${layout}, ${name}`, async () => {
-          for (const inline of [true, false]) {
+          // Since Go 1.18 build info holds its texts.
+          for (const inline of layout === "1.18" || layout === "1.20" ? [true] : [true, false]) {
             for (const sections of ["start", "end"] as const) {
               expect(await packagesOf({ layout, wide, littleEndian, inline, sections })).toEqual(PACKAGES);
             }

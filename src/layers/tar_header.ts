@@ -5,6 +5,8 @@
  * @module
  */
 
+import { Buffer } from "node:buffer";
+
 /** Size of a tar block. */
 export const BLOCK_BYTES = 512;
 
@@ -25,14 +27,16 @@ export interface HeaderBlock {
   readonly typeFlag: number;
 }
 
-const decoder = new TextDecoder();
+/** A byte order mark is a part of a name, as everything else is. */
+const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
 const [USTAR, STAR, GNU] = ["ustar\0", "tar\0", "ustar  \0"].map((text) => new TextEncoder().encode(text)) as [
   Uint8Array,
   Uint8Array,
   Uint8Array,
 ];
-/** Longest text that is made without the decoder, whose call costs more than the work. */
-const SHORT_TEXT = 256;
+/** The block that is being read: a copy, since its numbers are read four bytes at a time. */
+const current = Buffer.alloc(BLOCK_BYTES);
+const words = new Int32Array(current.buffer, current.byteOffset, BLOCK_BYTES / 4);
 const SPACE = 0x20;
 const ZERO = 0x30;
 
@@ -44,13 +48,7 @@ export function isZeroBlock(block: Uint8Array): boolean {
 
 /** Text up to the first NUL; what is not UTF-8 becomes U+FFFD. */
 export function parseString(bytes: Uint8Array, start: number, length: number): string {
-  const end = stringEnd(bytes, start, length);
-  if (end === start) return "";
-  const text = bytes.subarray(start, end);
-  if (text.length > SHORT_TEXT) return decoder.decode(text);
-  for (let i = start; i < end; i++) if ((bytes[i] ?? 0) > 0x7f) return decoder.decode(text);
-  // Twice as fast as the decoder for a name; concatenation would keep a tree of single characters in memory.
-  return String.fromCharCode.apply(null, text as unknown as number[]);
+  return decoder.decode(bytes.subarray(start, stringEnd(bytes, start, length)));
 }
 
 /** Position of the first NUL, or the end of the field. */
@@ -63,19 +61,27 @@ export function stringEnd(bytes: Uint8Array, start: number, length: number): num
 
 /** An octal field, padded with spaces and NULs on both sides; NaN when it holds anything else (strconv.go `parseOctal`). */
 export function parseOctal(bytes: Uint8Array, start: number, length: number): number {
-  let from = start;
-  let to = start + length;
-  while (from < to && (bytes[from] === SPACE || bytes[from] === 0)) from++;
-  while (to > from && (bytes[to - 1] === SPACE || bytes[to - 1] === 0)) to--;
+  const end = start + length;
+  let at = start;
+  while (at < end && isPadding(bytes[at])) at++;
   let value = 0;
-  for (let i = from; i < to; i++) {
-    const byte = bytes[i] ?? 0;
-    if (byte === 0) break;
+  for (; at < end; at++) {
+    const byte = bytes[at] ?? 0;
     const digit = byte - ZERO;
-    if (digit < 0 || digit > 7) return NaN;
-    value = value * 8 + digit;
+    if (digit >= 0 && digit <= 7) value = value * 8 + digit;
+    else if (byte === 0) break;
+    else return isPaddedFrom(bytes, at, end) ? value : NaN;
   }
   return value;
+}
+
+function isPaddedFrom(bytes: Uint8Array, start: number, end: number): boolean {
+  for (let at = start; at < end; at++) if (!isPadding(bytes[at])) return false;
+  return true;
+}
+
+function isPadding(byte: number | undefined): boolean {
+  return byte === SPACE || byte === 0;
 }
 
 /**
@@ -101,7 +107,9 @@ export function parseNumeric(bytes: Uint8Array, start: number, length: number): 
  * Takes a header block apart. Undefined when Go's archive/tar answers ErrHeader: wrong checksum (the unsigned and the
  * signed sum both count), or a number field that is no number.
  */
-export function parseHeader(block: Uint8Array): HeaderBlock | undefined {
+export function parseHeader(bytes: Uint8Array): HeaderBlock | undefined {
+  const block = current;
+  block.set(bytes);
   if (!checksumHolds(block)) return undefined;
   const format = formatOf(block);
   const size = parseNumeric(block, 124, 12);
@@ -112,21 +120,26 @@ export function parseHeader(block: Uint8Array): HeaderBlock | undefined {
   if (Number.isNaN(size + mode + others + devices + times)) return undefined;
   const prefixLength = prefixBytes(block, format);
   const nameLength = stringEnd(block, 0, 100);
-  const name = parseString(block, 0, 100);
+  const name = textOf(0, nameLength);
   return {
     format,
-    name: prefixLength === 0 ? name : `${parseString(block, 345, prefixLength)}/${name}`,
+    name: prefixLength === 0 ? name : `${textOf(345, 345 + prefixLength)}/${name}`,
     nameBytes: prefixLength === 0 ? nameLength : prefixLength + 1 + nameLength,
-    linkName: parseString(block, 157, 100),
+    linkName: textOf(157, stringEnd(block, 157, 100)),
     size,
     mode: mode & 0o7777,
     typeFlag: block[156] ?? 0,
   };
 }
 
+/** Text of the current block: what Buffer makes of it costs half of a decoder's call. */
+function textOf(start: number, end: number): string {
+  return start === end ? "" : current.toString("utf8", start, end);
+}
+
 function checksumHolds(block: Uint8Array): boolean {
   const stored = parseOctal(block, 148, 8);
-  const unsigned = byteSum(block);
+  const unsigned = byteSum();
   let own = 0;
   for (let i = 148; i < 156; i++) own += SPACE - (block[i] ?? 0);
   if (stored === unsigned + own) return true;
@@ -135,19 +148,16 @@ function checksumHolds(block: Uint8Array): boolean {
   return stored === unsigned + own - 256 * high;
 }
 
-/**
- * The sum of the block's bytes, four at a time: it is the most that is done for an entry that nobody wants. Signed numbers, which
- * all compilers of V8 read in place.
- */
-function byteSum(block: Uint8Array): number {
-  const view = new DataView(block.buffer, block.byteOffset, BLOCK_BYTES);
+/** The sum of the current block's bytes, sixteen at a time: it is the most that is done for an entry that nobody wants. */
+function byteSum(): number {
   let even = 0;
   let odd = 0;
   // Each half of a number holds a sum of 128 bytes, which 16 bits are enough for.
-  for (let at = 0; at < BLOCK_BYTES; at += 4) {
-    const word = view.getInt32(at);
-    even = (even + (word & 0x00ff00ff)) | 0;
-    odd = (odd + ((word >>> 8) & 0x00ff00ff)) | 0;
+  for (let at = 0; at < words.length; at += 4) {
+    const a = words[at] ?? 0, b = words[at + 1] ?? 0, c = words[at + 2] ?? 0, d = words[at + 3] ?? 0;
+    even = (even + (a & 0x00ff00ff) + (b & 0x00ff00ff) + (c & 0x00ff00ff) + (d & 0x00ff00ff)) | 0;
+    odd = (odd + ((a >>> 8) & 0x00ff00ff) + ((b >>> 8) & 0x00ff00ff) + ((c >>> 8) & 0x00ff00ff) +
+      ((d >>> 8) & 0x00ff00ff)) | 0;
   }
   return (even & 0xffff) + (even >>> 16) + (odd & 0xffff) + (odd >>> 16);
 }

@@ -12,7 +12,7 @@ export interface GoExecutableOptions {
   readonly wide?: boolean;
   /** @default true */
   readonly littleEndian?: boolean;
-  /** Go version whose table of lines it has; none at all when null. @default "1.18" */
+  /** Go version whose table of lines it has; none at all when null. @default "1.18", or "1.16" where the texts are elsewhere */
   readonly layout?: "1.2" | "1.16" | "1.18" | "1.20" | null;
   /** Whether build info has the texts, or only their addresses as before Go 1.18. @default true */
   readonly inline?: boolean;
@@ -66,7 +66,8 @@ const TEXT = new TextEncoder();
 
 /** Makes the file. */
 export function goExecutable(options: GoExecutableOptions = {}): Uint8Array<ArrayBuffer> {
-  const { wide = true, littleEndian = true, layout = "1.18", inline = true, sections = "start", pie = false } = options;
+  const { wide = true, littleEndian = true, inline = true, sections = "start", pie = false } = options;
+  const { layout = inline ? "1.18" : "1.16" } = options;
   const {
     version = "go1.19.8",
     modules = MODULE_LINES,
