@@ -14,7 +14,7 @@ import type {
 import { assembleLayers } from "./assemble.ts";
 import { extractLayer, type ExtractorOptions, type LayerLimits } from "./extract.ts";
 import { keptLinesOf } from "./kept_lines.ts";
-import { compileExtractors, compilePatterns } from "./matcher.ts";
+import { compileWants } from "./matcher.ts";
 import { Pacer } from "./pacer.ts";
 
 /** Changes whenever the same layer and patterns would give other facts. */
@@ -42,12 +42,12 @@ export interface LayerEngineOptions {
 /** Makes the engine for one table of wanted files. Calls may run at the same time, and share their pauses. */
 export function createLayerEngine(options: LayerEngineOptions): LayerEngine {
   const version = `${EXTRACTOR_VERSION}+${options.version}`;
-  const { extraction } = options;
+  const { patterns, extraction } = options;
   const extractor = {
     version,
-    matcher: compilePatterns(options.patterns),
-    lines: keptLinesOf(options.patterns),
-    extraction: extraction && { ...extraction, matcher: compileExtractors(extraction.extractors) },
+    wants: compileWants(patterns, extraction?.extractors),
+    lines: keptLinesOf(patterns),
+    fileInflater: extraction?.inflater,
     inflater: options.inflater,
     limits: options.limits,
     pacer: new Pacer(options.eventLoop),
@@ -56,17 +56,17 @@ export function createLayerEngine(options: LayerEngineOptions): LayerEngine {
     version,
     extract: (layer, extractOptions) =>
       extractLayer(layer, widened(extractor, options, extractOptions.also), extractOptions),
-    assemble: (layers, sought) => assembleLayers(layers, sought, extractor.matcher),
+    assemble: (layers, sought) => assembleLayers(layers, sought, (path) => extractor.wants(path).limit),
   };
 }
 
 /** The extractor with further files wanted; its facts are others, so its version is another too. */
 function widened(
   extractor: ExtractorOptions,
-  { patterns }: LayerEngineOptions,
+  { patterns, extraction }: LayerEngineOptions,
   also: FilePattern | undefined,
 ): ExtractorOptions {
   if (also === undefined) return extractor;
   const version = `${extractor.version}+${JSON.stringify([also.paths, also.directories, also.names, also.maxBytes])}`;
-  return { ...extractor, version, matcher: compilePatterns([...patterns, also]) };
+  return { ...extractor, version, wants: compileWants([...patterns, also], extraction?.extractors) };
 }

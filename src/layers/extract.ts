@@ -13,7 +13,7 @@ import { type ByteSource, openByteSource } from "./byte_source.ts";
 import { type DecompressionLimits, Decompressor } from "./decompress.ts";
 import { layerFail, nameLayer } from "./fail.ts";
 import { type CollectorLimits, type CollectorOptions, FactsCollector } from "./facts_collector.ts";
-import type { PathMatcher } from "./matcher.ts";
+import type { WantMatcher } from "./matcher.ts";
 import { Pacer } from "./pacer.ts";
 import { TarParser } from "./tar.ts";
 import { ContentVerifier } from "./verify.ts";
@@ -29,11 +29,11 @@ export interface LayerLimits extends DecompressionLimits, CollectorLimits {
 export interface ExtractorOptions {
   /** Version of extractor and wanted-files table, for {@link LayerFacts.extractor}. */
   readonly version: string;
-  readonly matcher: PathMatcher;
+  readonly wants: WantMatcher;
   /** Which lines are kept of large texts, see {@link CollectorOptions.lines}. */
   readonly lines?: CollectorOptions["lines"];
-  /** What is made of files while they stream by, see {@link CollectorOptions.extraction}. */
-  readonly extraction?: CollectorOptions["extraction"];
+  /** What extractors unpack with, see {@link CollectorOptions.fileInflater}. */
+  readonly fileInflater?: CollectorOptions["fileInflater"];
   /** Decodes DEFLATE. @default node:zlib */
   readonly inflater?: InflaterFactory | undefined;
   /** @default LIMITS */
@@ -104,14 +104,14 @@ class LayerPass {
     extractor: ExtractorOptions,
     own: Pick<CollectorOptions, "linkTargets" | "reserve">,
   ) {
-    const { matcher, lines, extraction, inflater, limits = LIMITS, version, eventLoop } = extractor;
+    const { wants, lines, fileInflater, inflater, limits = LIMITS, version, eventLoop } = extractor;
     const fail = layerFail(handle.name);
     this.#handle = handle;
     this.#version = version;
     this.#pacer = extractor.pacer ?? new Pacer(eventLoop);
     this.#stored = new ContentVerifier({ what: "stored bytes", digest: handle.digest, size: handle.size, fail });
     this.#tarVerifier = new ContentVerifier({ what: "uncompressed bytes", digest: handle.diffId, fail });
-    this.collector = new FactsCollector({ matcher, lines, extraction, layer: handle.name, limits, fail, ...own });
+    this.collector = new FactsCollector({ wants, lines, fileInflater, layer: handle.name, limits, fail, ...own });
     this.#tar = new TarParser({ sink: this.collector, fail, limits });
     const emit = (bytes: Uint8Array): void => this.#onTar(bytes);
     this.#decompressor = new Decompressor({ emit, fail, inflater, limits });

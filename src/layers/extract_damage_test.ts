@@ -7,10 +7,10 @@ import type { ByteStream, LayerHandle } from "../core/ports.ts";
 import type { LayerFacts } from "../core/types.ts";
 import { extractLayer } from "./extract.ts";
 import { INFLATERS } from "./inflaters.ts";
-import { compilePatterns } from "./matcher.ts";
+import { compileWants } from "./matcher.ts";
 
 const encoder = new TextEncoder();
-const matcher = compilePatterns([
+const wants = compileWants([
   { paths: ["etc/os-release", "lib/apk/db/installed"], maxBytes: 100 },
   { names: ["wanted"], maxBytes: 1000 },
 ]);
@@ -20,7 +20,7 @@ const layerError = (code: string, text: string): unknown =>
 
 describe.each(Object.entries(INFLATERS))("extractLayer() with %s and damaged layers", (_name, load) => {
   async function extract(handle: LayerHandle): Promise<LayerFacts> {
-    const extractor = { version: "7", matcher, inflater: await load() };
+    const extractor = { version: "7", wants, inflater: await load() };
     return await extractLayer(handle, extractor, { signal: new AbortController().signal });
   }
 
@@ -120,7 +120,7 @@ describe.each(Object.entries(INFLATERS))("extractLayer() with %s and damaged lay
   it("stops when the signal aborts, before and while it reads, and cancels the stream", async () => {
     const reason = new OutpostError("CANCELLED", "Stopped");
     const run = (handle: LayerHandle, signal: AbortSignal): Promise<unknown> =>
-      extractLayer(handle, { version: "7", matcher }, { signal });
+      extractLayer(handle, { version: "7", wants }, { signal });
     await expect(run(fakeLayer(bytes).handle, AbortSignal.abort(reason))).rejects.toBe(reason);
     let cancelled: unknown;
     const hanging = new ReadableStream<Uint8Array<ArrayBuffer>>({

@@ -7,15 +7,15 @@ import type { LayerHandle } from "../core/ports.ts";
 import type { LayerFacts } from "../core/types.ts";
 import { pathHash } from "../lib/path_hash.ts";
 import { extractLayer, type LayerLimits } from "./extract.ts";
-import { compilePatterns } from "./matcher.ts";
+import { compileWants } from "./matcher.ts";
 
-const matcher = compilePatterns([
+const wants = compileWants([
   { paths: ["etc/os-release", "lib/apk/db/installed"], maxBytes: 100 },
   { names: ["wanted"], maxBytes: 1000 },
 ]);
 
 function extract(handle: LayerHandle, limits: LayerLimits = LIMITS): Promise<LayerFacts> {
-  return extractLayer(handle, { version: "7", matcher, limits }, { signal: new AbortController().signal });
+  return extractLayer(handle, { version: "7", wants, limits }, { signal: new AbortController().signal });
 }
 
 function hashes(...paths: string[]): number[] {
@@ -125,7 +125,7 @@ describe("extractLayer()'s limits", () => {
       const reserve = (kept: number): void => {
         if (kept > 1200) throw new Error("no room");
       };
-      const reading = extractLayer(fakeLayer(bytes).handle, { version: "7", matcher }, {
+      const reading = extractLayer(fakeLayer(bytes).handle, { version: "7", wants }, {
         signal: new AbortController().signal,
         reserve,
       });

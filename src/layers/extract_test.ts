@@ -6,16 +6,16 @@ import type { LayerHandle } from "../core/ports.ts";
 import type { LayerFacts } from "../core/types.ts";
 import { pathHash } from "../lib/path_hash.ts";
 import { extractLayer } from "./extract.ts";
-import { compilePatterns } from "./matcher.ts";
+import { compileWants } from "./matcher.ts";
 
 const encoder = new TextEncoder();
-const matcher = compilePatterns([
+const wants = compileWants([
   { paths: ["etc/os-release", "lib/apk/db/installed"], maxBytes: 100 },
   { names: ["wanted"], maxBytes: 1000 },
 ]);
 
 function extract(handle: LayerHandle): Promise<LayerFacts> {
-  return extractLayer(handle, { version: "7", matcher }, { signal: new AbortController().signal });
+  return extractLayer(handle, { version: "7", wants }, { signal: new AbortController().signal });
 }
 
 async function factsOf(...members: readonly (TarMember | Uint8Array)[]): Promise<LayerFacts> {
@@ -49,7 +49,7 @@ describe("extractLayer()", () => {
     const stored = compress(bytes);
     const { handle, opens } = fakeLayer(stored, { diffId: digestOf(bytes) });
     const progress: number[] = [];
-    const facts = await extractLayer(handle, { version: "7", matcher }, {
+    const facts = await extractLayer(handle, { version: "7", wants }, {
       signal: new AbortController().signal,
       onProgress: (read) => progress.push(read),
     });

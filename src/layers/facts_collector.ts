@@ -8,7 +8,7 @@ import type { LayerEntry, Problem } from "../core/types.ts";
 import { hasPath, PathHashes } from "../lib/path_hash.ts";
 import { ExtractorRun } from "./extractor_run.ts";
 import { ENTRY_BYTES, FactsMemory, type FactsMemoryOptions, type MemoryLimits } from "./facts_memory.ts";
-import type { ExtractorMatcher, PathMatcher } from "./matcher.ts";
+import type { WantMatcher } from "./matcher.ts";
 import type { TarHeader, TarSink } from "./tar.ts";
 import { type KeptLines, LineFilter } from "./kept_lines.ts";
 import { cleanPath } from "./tar_path.ts";
@@ -24,9 +24,9 @@ export interface CollectorLimits extends MemoryLimits {
 
 /** Options of {@link FactsCollector}. */
 export interface CollectorOptions extends FactsMemoryOptions {
-  readonly matcher: PathMatcher;
-  /** With the decoder that they unpack with. Absent when files are only kept whole. */
-  readonly extraction?: { readonly matcher: ExtractorMatcher; readonly inflater: SyncInflaterFactory } | undefined;
+  readonly wants: WantMatcher;
+  /** What extractors unpack with. Without it there are none: files are only kept whole. */
+  readonly fileInflater?: SyncInflaterFactory | undefined;
   /** Which lines are kept of large texts. @default all */
   readonly lines?: KeptLines | undefined;
   /** Name of the layer, for problems. */
@@ -86,9 +86,9 @@ export class FactsCollector implements TarSink {
   constructor(options: CollectorOptions) {
     this.#options = options;
     this.#memory = new FactsMemory(options);
-    const { extraction, limits } = options;
-    this.#context = extraction && {
-      inflater: extraction.inflater,
+    const { fileInflater, limits } = options;
+    this.#context = fileInflater && {
+      inflater: fileInflater,
       spend: (bytes) => (this.#unpackedBytes += bytes) <= limits.layerUnpackedBytes,
     };
   }
@@ -265,8 +265,7 @@ export class FactsCollector implements TarSink {
   }
 
   #want(path: string): Want {
-    const { matcher, extraction } = this.#options;
-    return { limit: matcher(path), extractors: extraction?.matcher(path) ?? NOTHING.extractors };
+    return this.#options.wants(path);
   }
 
   /** Whether all extractors that want a link want its target too. */

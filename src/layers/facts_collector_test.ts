@@ -5,7 +5,7 @@ import { tar, type TarMember } from "../../tests/fakes/tar_builder.ts";
 import type { LayerFacts } from "../core/types.ts";
 import { hasPath } from "../lib/path_hash.ts";
 import { extractLayer } from "./extract.ts";
-import { compilePatterns } from "./matcher.ts";
+import { compileWants } from "./matcher.ts";
 
 /** A file system as an unpacker would make it of one layer alone. */
 type Node =
@@ -76,8 +76,8 @@ describe("FactsCollector against a plain unpacker", () => {
   it("keeps exactly the wanted files and the links of the layer, with the content they have in the end", async () => {
     const property = fc.asyncProperty(fc.array(member, { maxLength: 14 }), async (members) => {
       const { handle } = fakeLayer(tar(...members));
-      const matcher = compilePatterns([{ names: [WANTED], maxBytes: 100 }]);
-      const facts = await extractLayer(handle, { version: "1", matcher }, { signal: new AbortController().signal });
+      const wants = compileWants([{ names: [WANTED], maxBytes: 100 }]);
+      const facts = await extractLayer(handle, { version: "1", wants }, { signal: new AbortController().signal });
       const { tree, gone } = unpack(members);
       const expected = [...tree].filter(([path, node]) =>
         node.kind === "symlink" || (isWanted(path) && (node.kind === "file" || node.kind === "hardlink"))

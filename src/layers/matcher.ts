@@ -5,33 +5,35 @@
  */
 import type { FileExtractor, FilePattern } from "../core/ports.ts";
 import { compileGlob, startOfGlob } from "../lib/glob.ts";
+import { NOTHING, type Want } from "./want.ts";
+
+/** What is wanted of the file at a path, {@link NOTHING} when nobody wants it. The path is clean. */
+export type WantMatcher = (path: string) => Want;
 
 /** Largest size at which the file at the path is read; 0 when nobody wants it. The path is clean. */
 export type PathMatcher = (path: string) => number;
 
-/** Extractors that want the file at the path. The path is clean. */
-export type ExtractorMatcher = (path: string) => readonly FileExtractor[];
-
-/** Compiles patterns. A path that several patterns name gets the largest of their limits. */
-export function compilePatterns(patterns: readonly FilePattern[]): PathMatcher {
-  const index = new PatternIndex(patterns);
-  return function match(path: string): number {
-    let limit = 0;
-    for (const position of index.find(path)) limit = Math.max(limit, patterns[position]?.maxBytes ?? 0);
-    return limit;
-  };
-}
-
-/** Compiles the patterns of extractors. */
-export function compileExtractors(extractors: readonly FileExtractor[]): ExtractorMatcher {
-  const index = new PatternIndex(extractors.map(({ pattern }) => pattern));
-  return function match(path: string): readonly FileExtractor[] {
+/**
+ * Compiles patterns of files that are read, and those of extractors. A path that several patterns name gets the largest
+ * of their limits.
+ */
+export function compileWants(patterns: readonly FilePattern[], extractors: readonly FileExtractor[] = []): WantMatcher {
+  const index = new PatternIndex([...patterns, ...extractors.map(({ pattern }) => pattern)]);
+  return function match(path: string): Want {
     const found = index.find(path);
-    return found.length === 0 ? NO_EXTRACTORS : extractors.filter((_, position) => found.includes(position));
+    if (found.length === 0) return NOTHING;
+    let limit = 0;
+    for (const position of found) limit = Math.max(limit, patterns[position]?.maxBytes ?? 0);
+    return { limit, extractors: extractors.filter((_, position) => found.includes(patterns.length + position)) };
   };
 }
 
-const NO_EXTRACTORS: readonly FileExtractor[] = [];
+/** Compiles patterns of files that are read. */
+export function compilePatterns(patterns: readonly FilePattern[]): PathMatcher {
+  const wants = compileWants(patterns);
+  return (path) => wants(path).limit;
+}
+
 const NONE: readonly number[] = [];
 
 /** What speaks against a path that a pattern names. */
@@ -137,16 +139,17 @@ function extensionAt(path: string, name: number): number {
 /** Patterns by a text. Most texts are told apart by their length, before they are cut out and hashed. */
 class TextIndex {
   readonly #positions = new Map<string, number[]>();
-  readonly #lengths = new Set<number>();
+  readonly #lengths: boolean[] = [];
 
   add(text: string, position: number): void {
     push(this.#positions, text, position);
-    this.#lengths.add(text.length);
+    while (this.#lengths.length < text.length) this.#lengths.push(false);
+    this.#lengths[text.length] = true;
   }
 
   /** Those of the end of the path from `start` on. */
   get(path: string, start: number): readonly number[] | undefined {
-    return this.#lengths.has(path.length - start) ? this.#positions.get(path.slice(start)) : undefined;
+    return this.#lengths[path.length - start] === true ? this.#positions.get(path.slice(start)) : undefined;
   }
 }
 

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it, vi } from "vitest";
 import type { FilePattern } from "../core/ports.ts";
-import { compileExtractors, compilePatterns } from "./matcher.ts";
+import { compilePatterns, compileWants } from "./matcher.ts";
 
 describe("compilePatterns()", () => {
   const match = compilePatterns([
@@ -60,7 +60,7 @@ describe("compilePatterns()", () => {
   });
 });
 
-describe("compilePatterns() and compileExtractors() with ends of names and exceptions", () => {
+describe("compileWants() with ends of names and exceptions", () => {
   const rows: readonly (readonly [Omit<FilePattern, "maxBytes">, readonly string[], readonly string[]])[] = [
     [{ extensions: [".jar"] }, ["a.jar", "d/a.b.jar"], ["jar", "d.jar/a", ".jar", "a.JAR"]],
     [{ extensions: [""] }, ["a", "d.x/.bashrc"], ["a.b", "a."]],
@@ -80,10 +80,12 @@ describe("compilePatterns() and compileExtractors() with ends of names and excep
   ];
 
   it.each(rows)("%j", (pattern, wanted, others) => {
-    const match = compilePatterns([{ ...pattern, maxBytes: 7 }, { names: ["other"], maxBytes: 1 }]);
-    const extractor = { name: "e", version: "1", pattern: { ...pattern, maxBytes: 7 }, open: vi.fn() };
-    const extractors = compileExtractors([extractor]);
-    for (const path of wanted) expect([path, match(path), extractors(path)]).toEqual([path, 7, [extractor]]);
-    for (const path of others) expect([path, match(path), extractors(path)]).toEqual([path, 0, []]);
+    const extractor = { name: "e", version: "1", pattern: { ...pattern, maxBytes: 9 }, open: vi.fn() };
+    const match = compileWants([{ ...pattern, maxBytes: 7 }, { names: ["other"], maxBytes: 1 }], [extractor]);
+    for (const path of wanted) expect([path, match(path)]).toEqual([path, { limit: 7, extractors: [extractor] }]);
+    for (const path of others) expect([path, match(path)]).toEqual([path, { limit: 0, extractors: [] }]);
+    const alone = compileWants([{ names: ["other"], maxBytes: 1 }], [extractor]);
+    for (const path of wanted) expect([path, alone(path)]).toEqual([path, { limit: 0, extractors: [extractor] }]);
+    expect(alone("any/other").limit).toBe(1);
   });
 });

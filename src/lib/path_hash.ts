@@ -9,8 +9,9 @@
  */
 
 const encoder = new TextEncoder();
-const NOT_ASCII = /[^\0-\x7f]/;
 const FIRST_CAPACITY = 256;
+const FIRST_LANE = 0x9e3779b1;
+const SECOND_LANE = 0x85ebca6b;
 
 /**
  * Hashes the UTF-8 bytes of a path to an integer in [0, 2⁵³): two 32-bit lanes, each byte mixed in by xor and a
@@ -18,18 +19,32 @@ const FIRST_CAPACITY = 256;
  * facts, so a change of the result needs another extractor version.
  */
 export function pathHash(path: string): number {
-  const bytes = NOT_ASCII.test(path) ? encoder.encode(path) : undefined;
-  const length = bytes?.length ?? path.length;
-  let a = 0x9e3779b1;
-  let b = 0x85ebca6b;
-  for (let i = 0; i < length; i++) {
-    const byte = bytes === undefined ? path.charCodeAt(i) : bytes[i] ?? 0;
+  let a = FIRST_LANE;
+  let b = SECOND_LANE;
+  for (let i = 0; i < path.length; i++) {
+    const code = path.charCodeAt(i);
+    if (code > 0x7f) return byteHash(encoder.encode(path));
+    a = Math.imul(a ^ code, 0x9e3779b1);
+    b = Math.imul(b ^ code, 0x5f356495);
+    a ^= b >>> 15;
+  }
+  return finish(a, b, path.length);
+}
+
+function byteHash(bytes: Uint8Array): number {
+  let a = FIRST_LANE;
+  let b = SECOND_LANE;
+  for (const byte of bytes) {
     a = Math.imul(a ^ byte, 0x9e3779b1);
     b = Math.imul(b ^ byte, 0x5f356495);
     a ^= b >>> 15;
   }
-  a = avalanche(a ^ b);
-  b = avalanche(b ^ length);
+  return finish(a, b, bytes.length);
+}
+
+function finish(one: number, other: number, length: number): number {
+  const a = avalanche(one ^ other);
+  const b = avalanche(other ^ length);
   return (a & 0x1fffff) * 0x1_0000_0000 + (b >>> 0);
 }
 
