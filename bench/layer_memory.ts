@@ -5,9 +5,10 @@
  * @module
  */
 import process from "node:process";
-import type { ByteStream, LayerHandle } from "../src/core/ports.ts";
+import type { ByteSource, LayerHandle } from "../src/core/ports.ts";
 import { createLayerEngine } from "../src/layers/engine.ts";
 import { loadInflater } from "../src/layers/inflaters.ts";
+import { sourceOf } from "../tests/fakes/layer.ts";
 
 const SERVER = `
 const [file] = Deno.args;
@@ -56,11 +57,11 @@ const handle: LayerHandle = {
   size: (await Deno.stat(file)).size,
   mediaType: undefined,
   diffId: undefined,
-  async open(signal): Promise<ByteStream> {
-    if (server === undefined) return (await Deno.open(file)).readable;
+  async open(signal): Promise<ByteSource> {
+    if (server === undefined) return sourceOf((await Deno.open(file)).readable, signal);
     const response = await fetch(`http://127.0.0.1:${server.port}/`, { signal });
     if (response.body === null) throw new Error("The server sent no body");
-    return response.body;
+    return sourceOf(response.body, signal);
   },
 };
 const engine = createLayerEngine({ patterns: PATTERNS, version: "bench", inflater: await loadInflater("auto") });

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { GatedEngine, gatedImage, gatedLayer, settled } from "../../tests/fakes/gated_engine.ts";
-import { fakeLayer } from "../../tests/fakes/layer.ts";
+import { fakeLayer, sourceOf } from "../../tests/fakes/layer.ts";
 import { tar } from "../../tests/fakes/tar_builder.ts";
 import { OutpostError } from "../core/errors.ts";
 import { LIMITS } from "../core/limits.ts";
@@ -209,7 +209,7 @@ describe("readLayers()", () => {
       digest: `sha256:${name.padEnd(64, "0")}`,
       size: damaged.length,
       open: async (signal) =>
-        (await fetch(`http://127.0.0.1:${server.addr.port}/${name}`, { signal })).body as ByteStream,
+        sourceOf((await fetch(`http://127.0.0.1:${server.addr.port}/${name}`, { signal })).body as ByteStream, signal),
     });
     const engine = createLayerEngine({ patterns: [{ names: ["wanted"], maxBytes: 1 << 20 }], version: "1" });
     const { facts } = read(engine, gatedImage(["bad", "1", "2", "3"].map(layer)));

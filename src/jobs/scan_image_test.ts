@@ -1,13 +1,13 @@
 import { describe, expect, it } from "vitest";
 import { FakeClock } from "../../tests/fakes/clock.ts";
-import { fakeLayer, streamOf } from "../../tests/fakes/layer.ts";
+import { fakeLayer, sourceOf, streamOf } from "../../tests/fakes/layer.ts";
 import { EXTRACTOR_CONTEXT } from "../../tests/fakes/file_reading.ts";
 import { tar } from "../../tests/fakes/tar_builder.ts";
 import { pom, zip } from "../../tests/fakes/zip_builder.ts";
 import { wantedFiles } from "../analyzers/applications.ts";
 import { LayerError, OutpostError } from "../core/errors.ts";
 import { LIMITS } from "../core/limits.ts";
-import type { ByteStream, ImageHandle, LayerEngine, LayerHandle } from "../core/ports.ts";
+import type { ByteSource, ImageHandle, LayerEngine, LayerHandle } from "../core/ports.ts";
 import type { ScanEvent } from "../core/scan_ports.ts";
 import type { AnalysisOptions } from "../core/types.ts";
 import { createLayerEngine } from "../layers/engine.ts";
@@ -127,7 +127,7 @@ describe("scanImage()", () => {
     const built = debianSample();
     const [first, second] = layersOf(built).map(({ handle }) => handle) as [LayerHandle, LayerHandle];
     const bytes = damage(built.layers[1]?.bytes ?? new Uint8Array(0));
-    const broken = { ...second, open: (): Promise<ByteStream> => Promise.resolve(streamOf(bytes)) };
+    const broken = { ...second, open: (): Promise<ByteSource> => Promise.resolve(sourceOf(streamOf(bytes))) };
     const events: ScanEvent[] = [];
     const attempt = scanImage(
       options(imageOf(built, { layers: [first, broken] }), { onEvent: (event) => events.push(event) }),
@@ -223,7 +223,7 @@ describe("scanImage()", () => {
   });
 });
 
-/** A layer whose bytes never come; its stream fails with the reader's signal, as the registry client's does. */
+/** A layer whose bytes never come; reading fails with the reader's signal, as the registry client's does. */
 function stalled(started: PromiseWithResolvers<void>): LayerHandle {
   return {
     ...fakeLayer(new Uint8Array(1)).handle,
@@ -233,7 +233,7 @@ function stalled(started: PromiseWithResolvers<void>): LayerHandle {
       const body = new ReadableStream<Uint8Array<ArrayBuffer>>({
         start: (out) => signal.addEventListener("abort", () => out.error(signal.reason), { once: true }),
       });
-      return Promise.resolve(body);
+      return Promise.resolve(sourceOf(body));
     },
   };
 }

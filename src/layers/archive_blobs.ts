@@ -58,7 +58,7 @@ export class LayoutBlobs {
       size,
       mediaType,
       diffId,
-      open: (signal) => problem === undefined ? this.#store.stream(blobName(digest), signal) : Promise.reject(problem),
+      open: (signal) => problem === undefined ? this.#store.source(blobName(digest), signal) : Promise.reject(problem),
     };
   }
 }

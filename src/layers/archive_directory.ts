@@ -3,9 +3,9 @@
  *
  * @module
  */
-import type { ByteStream, FileDirectory, RandomAccess } from "../core/ports.ts";
+import type { ByteSource, FileDirectory, RandomAccess } from "../core/ports.ts";
 import { fileRange } from "./archive_bytes.ts";
-import { type ArchiveStore, checkSize, invalidArchive, quoted, readRange, streamRange } from "./archive_store.ts";
+import { type ArchiveStore, checkSize, invalidArchive, quoted, rangeSource, readRange } from "./archive_store.ts";
 
 /** The files of a directory. A file is open only while it is read. */
 export class DirectoryStore implements ArchiveStore {
@@ -32,9 +32,9 @@ export class DirectoryStore implements ArchiveStore {
     return await readRange(name, file.size, fileRange(file, 0, () => file.close()));
   }
 
-  async stream(name: string, signal: AbortSignal): Promise<ByteStream> {
+  async source(name: string, signal: AbortSignal): Promise<ByteSource> {
     const file = await this.#open(name);
-    return streamRange(name, file.size, fileRange(file, 0, () => file.close()), signal);
+    return rangeSource(name, file.size, fileRange(file, 0, () => file.close()), signal);
   }
 
   async #open(name: string): Promise<RandomAccess & { close(): void }> {

@@ -120,6 +120,6 @@ function layerHandle(
     open: (signal) =>
       size === undefined
         ? Promise.reject(new LayerError("ARCHIVE_INVALID", quoted(name), "it is missing in the archive"))
-        : store.stream(name, signal),
+        : store.source(name, signal),
   };
 }

@@ -1,20 +1,11 @@
 import { Buffer } from "node:buffer";
 import { gzipSync, zstdCompressSync } from "node:zlib";
 import { describe, expect, it } from "vitest";
-import {
-  bytesOf,
-  directory,
-  encode,
-  failure,
-  image,
-  layerDigests,
-  oci,
-  open,
-  signal,
-} from "../../tests/fakes/archives.ts";
+import { directory, encode, failure, image, layerDigests, oci, open, signal } from "../../tests/fakes/archives.ts";
 import { LIMITS } from "../core/limits.ts";
 import type { LayerHandle } from "../core/ports.ts";
 import type { Descriptor, ImageManifest } from "../core/types.ts";
+import { readSource } from "../lib/byte_sources.ts";
 import { buildAttestation, buildIndex, type BuiltImage, ociLayout, sha256Digest } from "../lib/oci_builder.ts";
 import { writeTar } from "../lib/tar_writer.ts";
 import { openArchive } from "./archive.ts";
@@ -54,9 +45,9 @@ describe("openArchive() of an OCI layout", () => {
     expect(handle.source).toBe("oci-layout");
     expect(await layerDigests(handle)).toEqual(expected);
     expect(folder.opened).toBe(0);
-    const stream = await (handle.layers[0] as LayerHandle).open(signal);
+    const layer = await (handle.layers[0] as LayerHandle).open(signal);
     expect(folder.opened).toBe(1);
-    await stream.cancel();
+    await layer.close();
     expect(folder.opened).toBe(0);
     expect(folder.names.every((name) => /^(?:index\.json|blobs\/sha256\/[0-9a-f]{64})$/.test(name))).toBe(true);
   });
@@ -173,7 +164,7 @@ describe("openArchive() of an OCI layout", () => {
     const handle = await open(bytes);
     const error = await failure((handle.layers[0] as LayerHandle).open(signal));
     expect([error.code, error.message.includes(digest ?? "?")]).toEqual([code, true]);
-    expect((await bytesOf(await (handle.layers[1] as LayerHandle).open(signal))).length).toBeGreaterThan(0);
+    expect((await readSource(await (handle.layers[1] as LayerHandle).open(signal))).length).toBeGreaterThan(0);
   });
 
   const badDigest = "sha256:../../../../etc/passwd";

@@ -5,7 +5,7 @@
  * @module
  */
 import { OutpostError } from "../core/errors.ts";
-import type { ByteStream } from "../core/ports.ts";
+import type { ByteSource } from "../core/ports.ts";
 
 /** Named files. Names are relative, `/`-separated, clean (`cleanPath`). */
 export interface ArchiveStore {
@@ -17,8 +17,8 @@ export interface ArchiveStore {
    * @throws {OutpostError} LIMIT_EXCEEDED above `maxBytes`, ARCHIVE_INVALID when it is missing or cut off.
    */
   read(name: string, maxBytes: number, signal: AbortSignal): Promise<Uint8Array>;
-  /** The file from its start; the stream fails when it cannot deliver all of it. */
-  stream(name: string, signal: AbortSignal): Promise<ByteStream>;
+  /** The file from its start; reading fails when not all of it can be had. */
+  source(name: string, signal: AbortSignal): Promise<ByteSource>;
 }
 
 /** Bytes of one read from a file: the size at which system calls stop to matter. */
@@ -53,43 +53,29 @@ export interface RangeReader {
   release(): void;
 }
 
-/**
- * Streams `size` bytes of a range, as a byte stream: a reader that brings its own buffer gets them there, any other gets
- * chunks of {@link READ_BYTES} in buffers of their own.
- */
-export function streamRange(name: string, size: number, range: RangeReader, signal: AbortSignal): ByteStream {
+/** Reads `size` bytes of a range, up to {@link READ_BYTES} at a time and all into one buffer. */
+export function rangeSource(name: string, size: number, range: RangeReader, signal: AbortSignal): ByteSource {
+  const buffer = new Uint8Array(Math.min(size, READ_BYTES));
   let left = size;
   let open = true;
   const release = (): void => {
     if (open) range.release();
     open = false;
   };
-  return new ReadableStream({
-    type: "bytes",
-    autoAllocateChunkSize: READ_BYTES,
-    async pull(controller): Promise<void> {
-      try {
-        signal.throwIfAborted();
-        const request = controller.byobRequest;
-        const view = request?.view;
-        if (!request || !view) throw new TypeError("A byte stream has been pulled without a buffer");
-        const into = new Uint8Array(view.buffer, view.byteOffset, Math.min(view.byteLength, left));
-        const count = left === 0 ? 0 : await range.read(into);
-        if (!open) return;
-        if (count === 0 && left > 0) throw endsWithin(name);
-        left -= count;
-        if (count > 0) request.respond(count);
-        if (left > 0) return;
+  return {
+    async read(): Promise<Uint8Array<ArrayBuffer> | undefined> {
+      signal.throwIfAborted();
+      if (left === 0) {
         release();
-        controller.close();
-        if (count === 0) request.respond(0);
-      } catch (error) {
-        release();
-        controller.error(error);
+        return undefined;
       }
+      const count = await range.read(buffer.subarray(0, Math.min(buffer.length, left)));
+      if (count === 0) throw endsWithin(name);
+      left -= count;
+      return buffer.subarray(0, count);
     },
-    cancel: release,
-  });
+    close: () => Promise.resolve(release()),
+  };
 }
 
 /** Reads `size` bytes of a range into memory. */

@@ -5,7 +5,7 @@
  */
 import { OutpostError } from "../core/errors.ts";
 import { LIMITS } from "../core/limits.ts";
-import type { ByteStream, RandomAccess } from "../core/ports.ts";
+import type { ByteSource, RandomAccess } from "../core/ports.ts";
 import { type ArchiveBytes, openBytes } from "./archive_bytes.ts";
 import {
   type ArchiveStore,
@@ -13,9 +13,9 @@ import {
   invalidArchive,
   quoted,
   type RangeReader,
+  rangeSource,
   READ_BYTES,
   readRange,
-  streamRange,
 } from "./archive_store.ts";
 import type { Fail } from "./fail.ts";
 import { type TarHeader, TarParser, type TarSink } from "./tar.ts";
@@ -50,9 +50,9 @@ export class TarStore implements ArchiveStore {
     return this.#cache.get(offset) ?? await readRange(name, size, this.#bytes.range(offset, signal));
   }
 
-  stream(name: string, signal: AbortSignal): Promise<ByteStream> {
+  source(name: string, signal: AbortSignal): Promise<ByteSource> {
     const { offset, size } = this.#get(name);
-    return Promise.resolve(streamRange(name, size, this.#bytes.range(offset, signal), signal));
+    return Promise.resolve(rangeSource(name, size, this.#bytes.range(offset, signal), signal));
   }
 
   #get(name: string): { readonly offset: number; readonly size: number } {

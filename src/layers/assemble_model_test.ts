@@ -1,8 +1,9 @@
 import fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { facts, layer, listed, text } from "../../tests/fakes/layer_facts.ts";
+import { sourceOf, streamOf } from "../../tests/fakes/layer.ts";
 import { peerPath, peersAvailable } from "../../tests/peers/mod.ts";
-import type { ByteStream } from "../core/ports.ts";
+import type { ByteSource } from "../core/ports.ts";
 import type { LayerEntry, LayerFacts } from "../core/types.ts";
 import { buildImage, buildLayer, ociLayout } from "../lib/oci_builder.ts";
 import type { TarMember } from "../lib/tar_writer.ts";
@@ -86,7 +87,7 @@ async function extracted(layers: readonly (readonly TarMember[])[]): Promise<Lay
   return await Promise.all(layers.map((members) => {
     const { descriptor, diffId, bytes } = buildLayer({ members });
     const { digest, size, mediaType } = descriptor;
-    const open = (): Promise<ByteStream> => Promise.resolve(new Blob([bytes]).stream() as ByteStream);
+    const open = (): Promise<ByteSource> => Promise.resolve(sourceOf(streamOf(bytes)));
     return engine.extract({ name: digest, digest, size, mediaType, diffId, open }, { signal });
   }));
 }

@@ -1,5 +1,6 @@
 import { gzipSync, inflateRawSync } from "node:zlib";
 import { describe, expect, it } from "vitest";
+import { sourceOf, streamOf } from "../../tests/fakes/layer.ts";
 import { tar } from "../../tests/fakes/tar_builder.ts";
 import type { FilePattern, InflaterFactory, LayerHandle } from "../core/ports.ts";
 import { createLayerEngine } from "./engine.ts";
@@ -9,7 +10,7 @@ const patterns: readonly FilePattern[] = [{ names: ["wanted"], maxBytes: 1 << 20
 const signal = new AbortController().signal;
 
 function layer(stored: Uint8Array<ArrayBuffer>): LayerHandle {
-  const open = (): ReturnType<LayerHandle["open"]> => Promise.resolve(ReadableStream.from([stored]));
+  const open = (): ReturnType<LayerHandle["open"]> => Promise.resolve(sourceOf(streamOf(stored)));
   return { name: "layer", digest: undefined, size: undefined, mediaType: undefined, diffId: undefined, open };
 }
 

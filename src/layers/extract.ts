@@ -7,9 +7,8 @@
 import { type Digest, digestAlgorithm } from "../core/digest.ts";
 import { OutpostError } from "../core/errors.ts";
 import { LIMITS } from "../core/limits.ts";
-import type { EventLoop, ExtractOptions, InflaterFactory, LayerHandle } from "../core/ports.ts";
+import type { ByteSource, EventLoop, ExtractOptions, InflaterFactory, LayerHandle } from "../core/ports.ts";
 import type { LayerFacts } from "../core/types.ts";
-import { type ByteSource, openByteSource } from "./byte_source.ts";
 import { type DecompressionLimits, Decompressor } from "./decompress.ts";
 import { layerFail, nameLayer } from "./fail.ts";
 import { type CollectorLimits, type CollectorOptions, FactsCollector } from "./facts_collector.ts";
@@ -118,7 +117,7 @@ class LayerPass {
   }
 
   async run(options: ExtractOptions): Promise<void> {
-    const source = openByteSource(await this.#open(options.signal), options.signal);
+    const source = await this.#open(options.signal);
     try {
       await this.#readAll(source, options);
     } catch (error) {
@@ -174,7 +173,9 @@ class LayerPass {
 
   async #read(source: ByteSource, signal: AbortSignal): Promise<Uint8Array | undefined> {
     try {
-      return await source.read();
+      const bytes = await source.read();
+      signal.throwIfAborted();
+      return bytes;
     } catch (error) {
       throw signal.aborted ? signal.reason : nameLayer(this.#handle.name, error);
     }

@@ -1,9 +1,9 @@
 import { gzipSync, zstdCompressSync } from "node:zlib";
 import { describe, expect, it } from "vitest";
-import { digestOf, fakeLayer, streamOf } from "../../tests/fakes/layer.ts";
+import { digestOf, fakeLayer, sourceOf, streamOf } from "../../tests/fakes/layer.ts";
 import { tar } from "../../tests/fakes/tar_builder.ts";
 import { OutpostError } from "../core/errors.ts";
-import type { ByteStream, LayerHandle } from "../core/ports.ts";
+import type { ByteSource, LayerHandle } from "../core/ports.ts";
 import type { LayerFacts } from "../core/types.ts";
 import { extractLayer } from "./extract.ts";
 import { INFLATERS } from "./inflaters.ts";
@@ -36,14 +36,14 @@ describe.each(Object.entries(INFLATERS))("extractLayer() with %s and damaged lay
     for (let at = 0; at < stored.length; at += 397) {
       const flipped = stored.slice();
       flipped[at] = (flipped[at] ?? 0) ^ 0x10;
-      const damaged = fakeLayer(stored, { open: () => Promise.resolve(streamOf(flipped)) });
+      const damaged = fakeLayer(stored, { open: () => Promise.resolve(sourceOf(streamOf(flipped))) });
       await expect(extract(damaged.handle), `at ${at}`).rejects.toEqual(layerError("INTEGRITY", "digest"));
     }
   });
 
   it.each(forms)("refuses a truncated body of a layer stored as %s", async (_compression, stored) => {
     for (const length of [0, 1, 100, stored.length >> 1, stored.length - 1]) {
-      const short = (): Promise<ByteStream> => Promise.resolve(streamOf(stored.slice(0, length)));
+      const short = (): Promise<ByteSource> => Promise.resolve(sourceOf(streamOf(stored.slice(0, length))));
       await expect(extract(fakeLayer(stored, { open: short }).handle))
         .rejects.toEqual(layerError("INTEGRITY", `${length} stored bytes instead of ${stored.length}`));
     }
@@ -63,8 +63,8 @@ describe.each(Object.entries(INFLATERS))("extractLayer() with %s and damaged lay
       layerError("INTEGRITY", "instead of"),
     );
     let pulled = 0;
-    const endless = (): Promise<ByteStream> =>
-      Promise.resolve(new ReadableStream({ pull: (c) => c.enqueue(new Uint8Array(bytes.slice(0, pulled += 512))) }));
+    const stream = new ReadableStream({ pull: (c) => c.enqueue(new Uint8Array(bytes.slice(0, pulled += 512))) });
+    const endless = (): Promise<ByteSource> => Promise.resolve(sourceOf(stream));
     await expect(extract(fakeLayer(bytes, { size: 1500, open: endless }).handle)).rejects.toEqual(
       layerError("INTEGRITY", "1500"),
     );
@@ -98,8 +98,8 @@ describe.each(Object.entries(INFLATERS))("extractLayer() with %s and damaged lay
     const reset = new OutpostError("CONNECTION_RESET", "Cannot read blob: the connection was reset", {
       hint: "Try again.",
     });
-    const failing = (error: unknown) => (): Promise<ByteStream> =>
-      Promise.resolve(streamOf(bytes.slice(0, 3000), 1000, error));
+    const failing = (error: unknown) => (): Promise<ByteSource> =>
+      Promise.resolve(sourceOf(streamOf(bytes.slice(0, 3000), 1000, error)));
     await expect(extract(fakeLayer(bytes, { open: failing(reset) }).handle)).rejects.toMatchObject({
       name: "LayerError",
       code: "CONNECTION_RESET",
@@ -131,7 +131,7 @@ describe.each(Object.entries(INFLATERS))("extractLayer() with %s and damaged lay
     for (const stream of [hanging, stalled]) {
       const stopped = new AbortController();
       const running = run(
-        fakeLayer(bytes, { open: () => Promise.resolve(stream), size: undefined }).handle,
+        fakeLayer(bytes, { open: (signal) => Promise.resolve(sourceOf(stream, signal)), size: undefined }).handle,
         stopped.signal,
       );
       queueMicrotask(() => stopped.abort(reason));

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { EXTRACTOR_CONTEXT } from "../../tests/fakes/file_reading.ts";
-import { fakeLayer } from "../../tests/fakes/layer.ts";
+import { fakeLayer, sourceOf, streamOf } from "../../tests/fakes/layer.ts";
 import { tar, type TarMember } from "../../tests/fakes/tar_builder.ts";
 import { LIMITS } from "../core/limits.ts";
 import type { ExtractorContext, FileExtractor, ImageView } from "../core/ports.ts";
@@ -103,11 +103,7 @@ describe("extractors", () => {
     const engine = createLayerEngine({ patterns: [], version: "1", extraction });
     const bytes = tar(...members);
     for (const chunk of [1, 3, 511, bytes.length]) {
-      const parts = Array.from(
-        { length: Math.ceil(bytes.length / chunk) },
-        (_, at) => bytes.slice(at * chunk, (at + 1) * chunk),
-      );
-      const handle = { ...fakeLayer(bytes).handle, open: () => Promise.resolve(ReadableStream.from(parts)) };
+      const handle = fakeLayer(bytes, { open: () => Promise.resolve(sourceOf(streamOf(bytes, chunk))) }).handle;
       const facts = await engine.extract(handle, { signal });
       expect(facts.entries.map(({ path }) => path)).toEqual(["0.x", "1.x"]);
     }

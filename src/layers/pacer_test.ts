@@ -1,6 +1,6 @@
 import { gzipSync } from "node:zlib";
 import { describe, expect, it } from "vitest";
-import { fakeLayer, streamOf } from "../../tests/fakes/layer.ts";
+import { fakeLayer, sourceOf, streamOf } from "../../tests/fakes/layer.ts";
 import { tar } from "../../tests/fakes/tar_builder.ts";
 import { LIMITS } from "../core/limits.ts";
 import type { EventLoop } from "../core/ports.ts";
@@ -40,7 +40,7 @@ describe("Pacer", () => {
 describe("createLayerEngine() with an event loop", () => {
   const body = crypto.getRandomValues(new Uint8Array(50_000));
   const stored = new Uint8Array(gzipSync(tar({ name: "noise", body })));
-  const layer = fakeLayer(stored, { open: () => Promise.resolve(streamOf(stored, 5000)) }).handle;
+  const layer = fakeLayer(stored, { open: () => Promise.resolve(sourceOf(streamOf(stored, 5000))) }).handle;
 
   it("lets other work have its turn between the chunks of a layer", async () => {
     const eventLoop = tickingLoop(LIMITS.layerWorkMs);

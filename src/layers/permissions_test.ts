@@ -1,5 +1,6 @@
 import { gzipSync, zstdCompressSync } from "node:zlib";
 import { expect } from "vitest";
+import { sourceOf, streamOf } from "../../tests/fakes/layer.ts";
 import { tar } from "../../tests/fakes/tar_builder.ts";
 import type { LayerHandle } from "../core/ports.ts";
 import { createLayerEngine } from "./engine.ts";
@@ -14,8 +15,7 @@ Deno.test({
     const body = new Uint8Array(30_000_000);
     const bytes = tar({ name: "wanted", body }, { name: "other", body });
     for (const stored of [bytes, gzipSync(bytes), zstdCompressSync(bytes)]) {
-      const open = (): ReturnType<LayerHandle["open"]> =>
-        Promise.resolve(ReadableStream.from([Uint8Array.from(stored)]));
+      const open = (): ReturnType<LayerHandle["open"]> => Promise.resolve(sourceOf(streamOf(stored, stored.length)));
       const handle = {
         name: "layer",
         digest: undefined,

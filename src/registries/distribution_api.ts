@@ -6,14 +6,15 @@
 import { type Digest, isDigest } from "../core/digest.ts";
 import { OutpostError } from "../core/errors.ts";
 import { LIMITS } from "../core/limits.ts";
-import type { ByteStream, Clock, Logger, RegistryCredentials } from "../core/ports.ts";
+import type { ByteSource, Clock, Logger, RegistryCredentials } from "../core/ports.ts";
 import type { Descriptor, TagInfo } from "../core/types.ts";
 import { isRecord, parseJsonBytes } from "../lib/bounded_json.ts";
+import { readSource } from "../lib/byte_sources.ts";
 import { Redactor } from "../lib/redact.ts";
 import { readAll } from "../net/body.ts";
 import type { BufferedResponse, HttpClient, HttpRequest, StreamedResponse } from "../net/http.ts";
 import { type Area, Authenticator, type Authorized, type LoginState } from "./auth.ts";
-import { openBlob } from "./blob_stream.ts";
+import { openBlob } from "./blob_source.ts";
 import { secretsOf } from "./credentials.ts";
 import { apiUrl, type Endpoint } from "./endpoint.ts";
 import { type ErrorContext, parseErrorBody, protocolError, registryError, type Subject } from "./errors.ts";
@@ -251,15 +252,13 @@ export class DistributionApi implements RegistryCalls {
       const problem = `it has ${descriptor.size} bytes, more than ${maxBytes}`;
       throw new OutpostError("LIMIT_EXCEEDED", `Cannot read ${what}: ${problem}`);
     }
-    const stream = await this.openBlob(name, descriptor, signal);
-    const options = { clock: this.#options.clock, url: apiUrl(this.endpoint, name), signal };
-    const bytes = await readAll(stream, descriptor.size, options);
+    const bytes = await readSource(await this.openBlob(name, descriptor, signal));
     verifyContent(bytes, descriptor, what);
     return bytes;
   }
 
-  /** Opens a blob; see blob_stream.ts. */
-  openBlob(name: string, descriptor: Descriptor, signal: AbortSignal): Promise<ByteStream> {
+  /** Opens a blob; see blob_source.ts. */
+  openBlob(name: string, descriptor: Descriptor, signal: AbortSignal): Promise<ByteSource> {
     const { clock, logger } = this.#options;
     const request = (range: string | undefined): Promise<StreamedResponse> =>
       this.#getBlob(name, descriptor, range, signal);

@@ -8,7 +8,8 @@ import {
 import { tagImage, uploadImage } from "../../tests/peers/images.ts";
 import { peersAvailable } from "../../tests/peers/mod.ts";
 import { createCa } from "../../tests/peers/tls.ts";
-import type { RegistryCredentials } from "../core/ports.ts";
+import type { LayerHandle, RegistryCredentials } from "../core/ports.ts";
+import { readSource } from "../lib/byte_sources.ts";
 import { buildImage } from "../lib/oci_builder.ts";
 import { createDenoTransport } from "../net/deno_transport.ts";
 import { type ClosableRegistryProvider, createRegistryProvider, type RegistryOptions } from "./mod.ts";
@@ -169,8 +170,8 @@ describe.skipIf(skip)("a real docker-registry", () => {
     await uploadImage(server, "team/app", ["1"], tiny);
     const registries = provider();
     const image = await registries.open(credentialsFor(server)).image("team/app", "1", { signal });
-    const stream = await image.layers[0]?.open(signal);
-    expect(new Uint8Array(await new Response(stream).arrayBuffer())).toEqual(layer?.bytes);
+    const source = await (image.layers[0] as LayerHandle).open(signal);
+    expect(await readSource(source)).toEqual(layer?.bytes);
     expect(seen).toEqual([null, null]);
     registries.close();
   });

@@ -5,8 +5,9 @@
  */
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { OutpostError } from "../core/errors.ts";
-import type { ByteStream, Registry, RegistryCredentials } from "../core/ports.ts";
+import type { LayerHandle, Registry, RegistryCredentials } from "../core/ports.ts";
 import type { TagInfo } from "../core/types.ts";
+import { readSource } from "../lib/byte_sources.ts";
 import { buildAttestation, buildImage, buildIndex, type BuiltContent, sha256Digest } from "../lib/oci_builder.ts";
 
 /** A registry server and the ways to fill and open it. */
@@ -50,11 +51,6 @@ export async function collect<T>(pages: AsyncIterable<readonly T[]>): Promise<T[
   const all: T[] = [];
   for await (const page of pages) all.push(...page);
   return all;
-}
-
-/** Reads a stream to its end. */
-export async function bytesOf(stream: ByteStream): Promise<Uint8Array<ArrayBuffer>> {
-  return new Uint8Array(await new Response(stream).arrayBuffer());
 }
 
 /** The code of the error that a promise rejects with. */
@@ -170,7 +166,7 @@ export function registrySuite(
         })),
       );
       for (const layer of image.layers) {
-        expect(sha256Digest(await bytesOf(await layer.open(signal)))).toBe(layer.digest);
+        expect(sha256Digest(await readSource(await layer.open(signal)))).toBe(layer.digest);
       }
     });
 
@@ -193,13 +189,13 @@ export function registrySuite(
     it("gives up a layer that nobody reads on", async () => {
       const image = await registry.image("suite/app", "multi", { signal });
       const aborter = new AbortController();
-      const stream = await image.layers[1]?.open(aborter.signal);
-      const reader = stream?.getReader();
-      await reader?.read();
+      const layer = image.layers[1] as LayerHandle;
+      const source = await layer.open(aborter.signal);
+      await source.read();
       aborter.abort();
-      expect(await codeOf(drain(reader))).toBe("CANCELLED");
-      const again = await image.layers[1]?.open(signal);
-      await again?.cancel();
+      expect(await codeOf(readSource(source))).toBe("CANCELLED");
+      const again = await layer.open(signal);
+      await again.close();
     });
 
     it("names what is missing", async () => {
@@ -227,8 +223,4 @@ export function registrySuite(
       expect(await codeOf(collect(registry.tags("suite/app", aborted)))).toBe("CANCELLED");
     });
   });
-}
-
-async function drain(reader: ReadableStreamDefaultReader<unknown> | undefined): Promise<void> {
-  for (let done = false; !done;) done = (await reader?.read())?.done ?? true;
 }

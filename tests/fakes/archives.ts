@@ -4,9 +4,10 @@
  * @module
  */
 import { OutpostError } from "../../src/core/errors.ts";
-import type { ByteStream, ImageHandle } from "../../src/core/ports.ts";
+import type { ImageHandle } from "../../src/core/ports.ts";
 import type { Platform } from "../../src/core/types.ts";
 import { type ArchiveSource, openArchive } from "../../src/layers/archive.ts";
+import { readSource } from "../../src/lib/byte_sources.ts";
 import { buildImage, type BuiltContent, type BuiltImage, ociLayout, sha256Digest } from "../../src/lib/oci_builder.ts";
 import { parsePlatform } from "../../src/lib/platform.ts";
 import type { TarMember } from "../../src/lib/tar_writer.ts";
@@ -44,14 +45,10 @@ export function directory(members: readonly TarMember[]): MemoryDirectory {
   );
 }
 
-export async function bytesOf(stream: ByteStream): Promise<Uint8Array> {
-  return new Uint8Array(await new Response(stream).arrayBuffer());
-}
-
 /** Digests of the layers as they come out. */
 export async function layerDigests(handle: ImageHandle): Promise<string[]> {
   const digests: string[] = [];
-  for (const layer of handle.layers) digests.push(sha256Digest(await bytesOf(await layer.open(signal))));
+  for (const layer of handle.layers) digests.push(sha256Digest(await readSource(await layer.open(signal))));
   return digests;
 }
 

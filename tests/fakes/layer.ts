@@ -5,7 +5,7 @@
  */
 import { createHash } from "node:crypto";
 import type { Digest } from "../../src/core/digest.ts";
-import type { ByteStream, LayerHandle } from "../../src/core/ports.ts";
+import type { ByteSource, ByteStream, LayerHandle } from "../../src/core/ports.ts";
 
 /** Digest of bytes. */
 export function digestOf(bytes: Uint8Array, algorithm: "sha256" | "sha512" = "sha256"): Digest {
@@ -24,6 +24,14 @@ export function streamOf(bytes: Uint8Array, chunk = 1000, fail?: unknown): ByteS
   });
 }
 
+/** Reads a stream, until the signal aborts. */
+export function sourceOf(stream: ByteStream, signal?: AbortSignal): ByteSource {
+  const reader = stream.getReader();
+  const cancel = async (): Promise<void> => await reader.cancel(signal?.reason).catch(() => {});
+  signal?.addEventListener("abort", cancel, { once: true });
+  return { read: async () => (await reader.read()).value, close: cancel };
+}
+
 /** A layer, and how often it was opened. */
 export interface FakeLayer {
   readonly handle: LayerHandle;
@@ -39,9 +47,9 @@ export function fakeLayer(stored: Uint8Array, overrides: Partial<LayerHandle> = 
     size: stored.length,
     mediaType: "text/plain",
     diffId: undefined,
-    open(): Promise<ByteStream> {
+    open(signal: AbortSignal): Promise<ByteSource> {
       opens++;
-      return Promise.resolve(streamOf(stored));
+      return Promise.resolve(sourceOf(streamOf(stored), signal));
     },
     ...overrides,
   };

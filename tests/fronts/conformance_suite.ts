@@ -8,7 +8,8 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { LIMITS } from "../../src/core/limits.ts";
 import type { ValidationReport } from "../../src/core/ports.ts";
 import { REGISTRY_TYPES } from "../../src/registries/mod.ts";
-import { bytesOf, codeOf, collect } from "../../src/registries/registry_suite.ts";
+import { codeOf, collect } from "../../src/registries/registry_suite.ts";
+import { readSource } from "../../src/lib/byte_sources.ts";
 import { sha256Digest } from "../../src/lib/oci_builder.ts";
 import { peersAvailable } from "../peers/mod.ts";
 import { skopeo } from "../peers/skopeo.ts";
@@ -160,7 +161,7 @@ function pullCells(_: FrontDefinition, add: Add): void {
       expect(image.digests.index).toBe(tag === "index" ? IMAGES.index.descriptor.digest : undefined);
       expect(image.config).toEqual(content.config);
       for (const layer of image.layers) {
-        expect(sha256Digest(await bytesOf(await layer.open(signal)))).toBe(layer.digest);
+        expect(sha256Digest(await readSource(await layer.open(signal)))).toBe(layer.digest);
       }
     }
   });
@@ -171,13 +172,13 @@ function pullCells(_: FrontDefinition, add: Add): void {
     const bytes = new RegExp(`^${blobSite} GET .*/blobs/sha256:`);
     const before = front.records.length;
     front.inject(bytes, cutAfter(70_000));
-    expect(sha256Digest(await bytesOf(await layer.open(signal)))).toBe(layer.digest);
+    expect(sha256Digest(await readSource(await layer.open(signal)))).toBe(layer.digest);
     const ranges = front.records.slice(before).map(({ headers }) => headers["range"]).filter((r) => r !== undefined);
     expect(ranges.length).toBeGreaterThan(0);
     for (const range of ranges) expect(range).toMatch(/^bytes=[1-9]\d*-\d+$/);
     front.inject(bytes, cutAfter(70_000));
     front.inject(bytes, ignoresRange);
-    expect(sha256Digest(await bytesOf(await layer.open(signal)))).toBe(layer.digest);
+    expect(sha256Digest(await readSource(await layer.open(signal)))).toBe(layer.digest);
   });
 }
 

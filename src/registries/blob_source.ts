@@ -4,21 +4,18 @@
  * When a body breaks or stalls, the rest is asked for with a closed range (RFC 9110 §14; open and suffix ranges fail at
  * several registries). An answer that does not continue where the last one ended - no or another `Content-Range`, another
  * `ETag`, 200 or 416 to a range - makes one request for the whole, of which the part that is already delivered is skipped.
- * Nobody reads ahead of the consumer. The stream is a byte stream, and one buffer serves all reads below it: the pieces
- * that `fetch` would allocate otherwise are most of a scan's memory.
+ * Nobody reads ahead of the consumer, and one buffer serves all reads: the pieces that `fetch` would allocate otherwise are
+ * most of a scan's memory.
  *
  * @module
  */
 import { LayerError, OutpostError } from "../core/errors.ts";
 import { LIMITS } from "../core/limits.ts";
-import type { ByteStream, Clock, Logger } from "../core/ports.ts";
+import type { ByteSource, Clock, Logger } from "../core/ports.ts";
 import type { Descriptor } from "../core/types.ts";
 import { BodyReader, cancelled } from "../net/body.ts";
 import type { StreamedResponse } from "../net/http.ts";
 import { backoffMs } from "../net/retry.ts";
-
-/** Size of a piece where the consumer brings no buffer of its own. */
-const PIECE_BYTES = 64 * 1024;
 
 /** Options of {@link openBlob}. */
 export interface BlobOptions {
@@ -31,35 +28,29 @@ export interface BlobOptions {
 }
 
 /**
- * Opens a blob. The first answer has arrived when this resolves. The stream gives exactly `descriptor.size` bytes or
- * fails; their digest is for the reader to check.
+ * Opens a blob. The first answer has arrived when this resolves. Reading gives exactly `descriptor.size` bytes or fails;
+ * their digest is for the reader to check.
  *
  * @throws {LayerError} naming the blob: what the registry's refusal means, or INTEGRITY when it announces another size.
  */
-export async function openBlob(options: BlobOptions): Promise<ByteStream> {
+export async function openBlob(options: BlobOptions): Promise<ByteSource> {
   const source = new BlobSource(options);
   await source.start();
-  return new ReadableStream({
-    type: "bytes",
-    autoAllocateChunkSize: PIECE_BYTES,
-    pull: (controller) => source.pull(controller),
-    cancel: () => source.cancel(),
-  }, { highWaterMark: 0 });
+  return source;
 }
 
-class BlobSource {
+class BlobSource implements ByteSource {
   readonly #options: BlobOptions;
   #reader: BodyReader | undefined;
   /** Bytes handed on. */
   #received = 0;
   /** Bytes of the present answer that were handed on before. */
   #skip = 0;
-  /** What the consumer's buffer had no room for; valid until the next read. */
-  #rest: Uint8Array<ArrayBuffer> | undefined;
   #etag: string | null | undefined;
   #rangesWork = true;
   #failures = 0;
   #receivedAtFailure = 0;
+  #closed = false;
 
   constructor(options: BlobOptions) {
     this.#options = options;
@@ -73,31 +64,19 @@ class BlobSource {
     }
   }
 
-  async cancel(): Promise<void> {
-    await this.#reader?.cancel();
-  }
-
-  /** Fills the consumer's buffer with one piece, or ends, or fails. */
-  async pull(controller: ReadableByteStreamController): Promise<void> {
+  async read(): Promise<Uint8Array<ArrayBuffer> | undefined> {
+    if (this.#closed) throw new Error("The blob was given up");
     try {
-      const piece = this.#rest ?? await this.#next();
-      const request = controller.byobRequest;
-      if (piece === undefined) {
-        controller.close();
-        request?.respond(0);
-        return;
-      }
-      // Cancelled in the meantime: nobody asks any more.
-      if (request?.view == null) return;
-      const { buffer, byteOffset, byteLength } = request.view;
-      const taken = Math.min(byteLength, piece.byteLength);
-      new Uint8Array(buffer, byteOffset, taken).set(piece.subarray(0, taken));
-      this.#rest = taken < piece.byteLength ? piece.subarray(taken) : undefined;
-      request.respond(taken);
+      return await this.#next();
     } catch (error) {
-      await this.cancel();
+      await this.close();
       throw this.#explain(error);
     }
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    await this.#reader?.cancel();
   }
 
   /** The next bytes that were not handed on yet; undefined when all were. */
@@ -127,7 +106,7 @@ class BlobSource {
       throw new OutpostError("CONNECTION_RESET", `The body ended after ${this.#received} of ${descriptor.size} bytes`);
     } catch (error) {
       if (signal.aborted) throw cancelled(signal);
-      if (!isInterruption(error)) throw error;
+      if (this.#closed || !isInterruption(error)) throw error;
       // All bytes are here: how the connection ended does not matter, their digest does.
       if (this.#received < descriptor.size) await this.#resume(error);
       return undefined;

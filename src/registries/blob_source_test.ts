@@ -6,7 +6,7 @@ import { RecordingLogger } from "../../tests/fakes/logger.ts";
 import { brokenAfter, ScriptedRegistry, type SeenRequest, stalledAfter } from "../../tests/fakes/scripted_registry.ts";
 import { LayerError } from "../core/errors.ts";
 import { LIMITS } from "../core/limits.ts";
-import type { ByteStream, Clock } from "../core/ports.ts";
+import type { ByteSource, Clock } from "../core/ports.ts";
 import type { Descriptor } from "../core/types.ts";
 import { sha256Digest } from "../lib/oci_builder.ts";
 import { DistributionApi } from "./distribution_api.ts";
@@ -55,7 +55,7 @@ function serve(served: Served): ScriptedRegistry {
 function open(
   script: ScriptedRegistry,
   clock: Clock = new BackoffClock([LIMITS.responseTimeoutMs]),
-): Promise<ByteStream> {
+): Promise<ByteSource> {
   const logger = new RecordingLogger();
   const { fetch } = script.open();
   const client = new HttpClient({
@@ -77,7 +77,8 @@ async function read(
   const pieces: Uint8Array[] = [];
   let error: unknown;
   try {
-    for await (const piece of await open(script, clock)) pieces.push(piece);
+    const source = await open(script, clock);
+    for (let piece = await source.read(); piece !== undefined; piece = await source.read()) pieces.push(piece.slice());
   } catch (thrown) {
     error = thrown;
   }
@@ -256,13 +257,13 @@ describe("openBlob()", () => {
         controller.enqueue(content.slice(0, 1024));
       },
     }, { highWaterMark: 0 });
-    const stream = await open(serve({ body: () => endless }));
-    const reader = stream.getReader();
-    await reader.read();
-    await reader.read();
+    const source = await open(serve({ body: () => endless }));
+    await source.read();
+    await source.read();
     await new Promise((resolve) => setTimeout(resolve, 0));
     expect(pulls).toBeLessThanOrEqual(3);
-    await reader.cancel();
+    await source.close();
+    await expect(source.read()).rejects.toThrow("given up");
   });
 });
 
