@@ -89,6 +89,8 @@ class RunningDaemon implements Daemon {
   async start(): Promise<this> {
     const { config, logger } = this.#parts;
     for (const { message, hint } of startupNotices(config)) logger.warn(message, { hint });
+    // Before anybody asks, who would wait for it. Whatever is wrong with it, the first scan says so.
+    if (config.role !== "broker") await this.#parts.prepareScans?.().catch(() => {});
     this.#server = this.#listen();
     try {
       await this.#broker?.prepare(this.#parts.signal ?? new AbortController().signal);

@@ -21,6 +21,8 @@ export interface DaemonParts {
   readonly credentials: RegistryCredentials | undefined;
   readonly registries: RegistryProvider;
   readonly scan: ScanFunction;
+  /** Loads what scans need, which the first of them would wait for otherwise. @default nothing to load */
+  readonly prepareScans?: (() => Promise<unknown>) | undefined;
   /** Scans that wait for other daemons. */
   readonly idle?: IdleScans | undefined;
   /** Changes whenever the same image would give another result. @default never */

@@ -107,8 +107,8 @@ export async function createToolbox(
     options: registryOptions(config, caCerts),
   });
   const storage = createStorage({ config, clock: systemClock, logger, metrics, newId: () => world.newId() });
-  const scanWith = (loop: EventLoop, idle?: IdleScans): ScanFunction =>
-    lazyScan(async () =>
+  const scanWith = (loop: EventLoop, idle?: IdleScans): LazyScan =>
+    new LazyScan(async () =>
       await createScan({
         engine: config.engine,
         layers: await storage.openLayers(),
@@ -122,7 +122,7 @@ export async function createToolbox(
   return {
     config,
     logger,
-    scan: scanWith(commandLoop),
+    scan: scanWith(commandLoop).run,
     registries,
     credentials,
     openArchive: openLocation,
@@ -132,6 +132,7 @@ export async function createToolbox(
       if (caCerts.length > 0) socketClient = Deno.createHttpClient({ caCerts });
       const store = await storage.openStore();
       const idle = new IdleScans();
+      const scan = scanWith(eventLoop, idle);
       return await startDaemon({
         store,
         idle,
@@ -141,7 +142,8 @@ export async function createToolbox(
         config,
         credentials,
         registries,
-        scan: scanWith(eventLoop, idle),
+        scan: scan.run,
+        prepareScans: () => scan.load(),
         clock: systemClock,
         logger,
         redactor,
@@ -214,10 +216,20 @@ function readCredentials(registry: RegistryConfig | undefined): RegistryCredenti
   });
 }
 
-/** The scan pipeline, loaded by the first scan: a daemon that waits for work does not hold it in memory. */
-function lazyScan(load: () => Promise<ScanFunction>): ScanFunction {
-  let loading: Promise<ScanFunction> | undefined;
-  return async (options) => await (await (loading ??= load()))(options);
+/** The scan pipeline, loaded when it is asked for or by the first scan: other commands do without. */
+class LazyScan {
+  readonly #load: () => Promise<ScanFunction>;
+  #loading: Promise<ScanFunction> | undefined;
+
+  constructor(load: () => Promise<ScanFunction>) {
+    this.#load = load;
+  }
+
+  load(): Promise<ScanFunction> {
+    return this.#loading ??= this.#load();
+  }
+
+  readonly run: ScanFunction = async (options) => await (await this.load())(options);
 }
 
 /** What results follow from, beside the image: this program's version, and what is looked at. */

@@ -52,7 +52,7 @@ export const LIMITS = {
   /** Links followed for one path, as Linux' own bound. */
   linkHops: 40,
   /** Work on a layer until other work gets its turn: a request waits for so long, at times twice. */
-  layerWorkMs: 8,
+  layerWorkMs: 12,
   /** Uncompressed size of one layer. */
   layerTarBytes: 16 * GiB,
   /** Most that one stored byte may expand to within a window: DEFLATE's own ceiling is 1,032. */
