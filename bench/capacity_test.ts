@@ -140,6 +140,7 @@ describe("The model on docs/BENCHMARKS.json", () => {
       fleet: "60 images, 90 distinct layers of 700 MB gzip",
       secondsOfOne: [11, 10, 12],
       secondsOfTwo: [6, 5.5, 5],
+      secondsOfOthers: [0, 0, 0],
       rows: [{ note: "5.5 s after 11 s; on the cores 10.5 s after 9.5 s" }],
     };
     const alone = modelOf(without);
@@ -157,6 +158,11 @@ describe("The model on docs/BENCHMARKS.json", () => {
     expect(other / one).toBeGreaterThan(0.5);
     expect(other / one).toBeLessThan(0.51);
     expect([onCore, onCores]).toEqual([one, other * 2]);
+    const busy = modelOf({ ...without, scale: { ...scale, secondsOfOthers: [3, 2, 1] } });
+    const beside = busy.points.filter(({ name }) => name.endsWith("on a queue")).map(({ modelSeconds }) =>
+      modelSeconds
+    );
+    expect(beside).toEqual([one, other + 2 / 2]);
     const [run] = scale.rows;
     expect(() => modelOf({ ...without, scale: { ...scale, rows: [{ ...run, note: "fast" }] } })).toThrow('has "fast"');
   });

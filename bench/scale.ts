@@ -36,6 +36,8 @@ interface Run {
   readonly seconds: number;
   /** Seconds on the cores of each daemon. */
   readonly cpuSeconds: readonly number[];
+  /** The same of registry, NATS and this program together. */
+  readonly othersSeconds: number;
   readonly peakRssMB: number;
   /** Layers that were downloaded, by all daemons together. */
   readonly read: number;
@@ -94,6 +96,9 @@ async function scanFleet(count: number, registry: DockerRegistry, receiver: Rece
         (_, at) => scanned(daemons[at % count]?.url ?? "", `${WARM_UP}:${at}`, receiver),
       ),
     );
+    const others = (): number =>
+      [nats.pid(), registry.pid(), Deno.pid].reduce((sum, pid) => sum + cpuSecondsOf(pid), 0);
+    const othersBefore = others();
     const cpuBefore = daemons.map(({ process }) => cpuSecondsOf(process.pid));
     const readBefore = await layersRead(daemons);
     const began = performance.now();
@@ -105,6 +110,7 @@ async function scanFleet(count: number, registry: DockerRegistry, receiver: Rece
     return {
       seconds: (performance.now() - began) / 1000,
       cpuSeconds: daemons.map(({ process }, at) => cpuSecondsOf(process.pid) - (cpuBefore[at] ?? 0)),
+      othersSeconds: others() - othersBefore,
       peakRssMB: Math.max(...daemons.map(({ process }) => (readUsage(process.pid)?.peakRssBytes ?? NaN) / 1e6)),
       read: await layersRead(daemons) - readBefore,
     };
@@ -195,6 +201,7 @@ async function main(bases: number, applications: number, count: number, write: b
     fleet: described,
     secondsOfOne: rounds.map(({ one }) => rounded(one.seconds)),
     secondsOfTwo: rounds.map(({ two }) => rounded(two.seconds)),
+    secondsOfOthers: rounds.map(({ two }) => rounded(two.othersSeconds)),
     rows,
   });
 }

@@ -53,6 +53,8 @@ export interface DockerRegistry extends AsyncDisposable {
   readonly basic: string | undefined;
   /** What it printed since its last start; one access line per request. */
   log(): string;
+  /** Of the process that runs now. */
+  pid(): number;
   /** Stops the process only; `restart()` brings it back. */
   pause(): Promise<void>;
   /** Stops it and starts it again on the same port with the same blobs. */
@@ -115,6 +117,7 @@ export async function startDockerRegistry(options: DockerRegistryOptions = {}): 
     tokens: setup.tokens,
     basic: login ? `Basic ${new TextEncoder().encode(`${setup.username}:${setup.password}`).toBase64()}` : undefined,
     log: () => process?.log() ?? "",
+    pid: () => process?.pid ?? 0,
     pause,
     restart: async () => {
       await pause();
