@@ -6,7 +6,7 @@
  */
 import { DatabaseSync } from "node:sqlite";
 import { expect, it } from "vitest";
-import { compilePatterns, EXTRACTOR_CONTEXT } from "../../tests/fakes/file_reading.ts";
+import { compileWants, EXTRACTOR_CONTEXT } from "../../tests/fakes/file_reading.ts";
 import type { FileExtractor, FilePattern, ImageView } from "../core/ports.ts";
 import type {
   AnalysisOptions,
@@ -133,7 +133,7 @@ function readWith(extractor: FileExtractor, bytes: Uint8Array): JsonValue | unde
 
 /** Whether a pattern names a path. */
 function wants(pattern: FilePattern, path: string): boolean {
-  return compilePatterns([pattern])(path) > 0;
+  return compileWants([pattern])(path).limit > 0;
 }
 
 /** Debian 12. */

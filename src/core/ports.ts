@@ -22,8 +22,8 @@ import type {
 export type ByteStream = ReadableStream<Uint8Array<ArrayBuffer>>;
 
 /**
- * Bytes that are read from first to last, by one reader. Less than a {@link ByteStream}, and a fifth of its work for each
- * piece.
+ * Bytes that are read from first to last, by one reader. Less than a {@link ByteStream}, whose machinery took two hundredths
+ * of a scan's time.
  */
 export interface ByteSource {
   /** The next bytes, valid until the next call; undefined at the end. Rejects when there is no end to be had. */

@@ -48,6 +48,7 @@ describe("openArchive() of an OCI layout", () => {
     const layer = await (handle.layers[0] as LayerHandle).open(signal);
     expect(folder.opened).toBe(1);
     await layer.close();
+    await expect(layer.read()).rejects.toThrow("given up");
     expect(folder.opened).toBe(0);
     expect(folder.names.every((name) => /^(?:index\.json|blobs\/sha256\/[0-9a-f]{64})$/.test(name))).toBe(true);
   });

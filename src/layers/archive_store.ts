@@ -69,6 +69,7 @@ export function rangeSource(name: string, size: number, range: RangeReader, sign
         release();
         return undefined;
       }
+      if (!open) throw new Error("The file was given up");
       const count = await range.read(buffer.subarray(0, Math.min(buffer.length, left)));
       if (count === 0) throw endsWithin(name);
       left -= count;

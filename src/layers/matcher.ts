@@ -28,12 +28,6 @@ export function compileWants(patterns: readonly FilePattern[], extractors: reado
   };
 }
 
-/** Compiles patterns of files that are read. */
-export function compilePatterns(patterns: readonly FilePattern[]): PathMatcher {
-  const wants = compileWants(patterns);
-  return (path) => wants(path).limit;
-}
-
 const NONE: readonly number[] = [];
 
 /** What speaks against a path that a pattern names. */

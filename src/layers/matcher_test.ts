@@ -1,10 +1,11 @@
 import fc from "fast-check";
 import { describe, expect, it, vi } from "vitest";
 import type { FilePattern } from "../core/ports.ts";
-import { compilePatterns, compileWants } from "./matcher.ts";
+import { compileWants } from "./matcher.ts";
+import { NOTHING } from "./want.ts";
 
-describe("compilePatterns()", () => {
-  const match = compilePatterns([
+describe("compileWants()", () => {
+  const match = compileWants([
     { paths: ["etc/os-release", "top"], maxBytes: 10 },
     { directories: ["var/lib/dpkg/status.d/", "usr/share/doc/"], maxBytes: 20 },
     { names: ["package.json"], maxBytes: 30 },
@@ -34,11 +35,11 @@ describe("compilePatterns()", () => {
       ["", 0],
     ] as const,
   )("answers %j with %d", (path, limit) => {
-    expect(match(path)).toBe(limit);
+    expect(match(path).limit).toBe(limit);
   });
 
   it("wants nothing without patterns", () => {
-    expect(compilePatterns([])("etc/passwd")).toBe(0);
+    expect(compileWants([])("etc/passwd")).toBe(NOTHING);
   });
 
   it("agrees with a plain search of the patterns", () => {
@@ -55,7 +56,7 @@ describe("compilePatterns()", () => {
         paths.includes(wanted) || directories.some((directory) => wanted.startsWith(directory)) ||
         names.includes(wanted.split("/").at(-1) ?? "")
       ).map((each) => each.maxBytes);
-      expect(compilePatterns(patterns)(wanted)).toBe(Math.max(0, ...limits));
+      expect(compileWants(patterns)(wanted).limit).toBe(Math.max(0, ...limits));
     }));
   });
 });

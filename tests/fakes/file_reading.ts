@@ -7,7 +7,7 @@ import type { ExtractorContext } from "../../src/core/ports.ts";
 import { fflateInflater } from "../../src/layers/fflate_inflater.ts";
 
 export { fflateInflater };
-export { compilePatterns } from "../../src/layers/matcher.ts";
+export { compileWants } from "../../src/layers/matcher.ts";
 export { wasmInflaters } from "../../src/wasm/mod.ts";
 
 /** What extractors work with, without a bound. */
