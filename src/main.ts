@@ -19,6 +19,7 @@ import type { ScanFunction } from "./jobs/scan_image.ts";
 import type { LayersUnderWay } from "./layers/cached_engine.ts";
 import { withDeadline } from "./lib/deadline.ts";
 import { IdleScans } from "./lib/idle_scans.ts";
+import { lazy } from "./lib/lazy.ts";
 import { Redactor } from "./lib/redact.ts";
 import { classifyTransportError } from "./net/classify.ts";
 import { DirectWebSocket } from "./net/direct_web_socket.ts";
@@ -107,8 +108,8 @@ export async function createToolbox(
     options: registryOptions(config, caCerts),
   });
   const storage = createStorage({ config, clock: systemClock, logger, metrics, newId: () => world.newId() });
-  const scanWith = (loop: EventLoop, idle?: IdleScans): LazyScan =>
-    new LazyScan(async () =>
+  const loadScan = (loop: EventLoop, idle?: IdleScans): () => Promise<ScanFunction> =>
+    lazy(async () =>
       await createScan({
         engine: config.engine,
         layers: await storage.openLayers(),
@@ -122,7 +123,7 @@ export async function createToolbox(
   return {
     config,
     logger,
-    scan: scanWith(commandLoop).run,
+    scan: loading(loadScan(commandLoop)),
     registries,
     credentials,
     openArchive: openLocation,
@@ -132,7 +133,7 @@ export async function createToolbox(
       if (caCerts.length > 0) socketClient = Deno.createHttpClient({ caCerts });
       const store = await storage.openStore();
       const idle = new IdleScans();
-      const scan = scanWith(eventLoop, idle);
+      const load = loadScan(eventLoop, idle);
       return await startDaemon({
         store,
         idle,
@@ -142,8 +143,8 @@ export async function createToolbox(
         config,
         credentials,
         registries,
-        scan: scan.run,
-        prepareScans: () => scan.load(),
+        scan: loading(load),
+        prepareScans: load,
         clock: systemClock,
         logger,
         redactor,
@@ -216,20 +217,9 @@ function readCredentials(registry: RegistryConfig | undefined): RegistryCredenti
   });
 }
 
-/** The scan pipeline, loaded when it is asked for or by the first scan: other commands do without. */
-class LazyScan {
-  readonly #load: () => Promise<ScanFunction>;
-  #loading: Promise<ScanFunction> | undefined;
-
-  constructor(load: () => Promise<ScanFunction>) {
-    this.#load = load;
-  }
-
-  load(): Promise<ScanFunction> {
-    return this.#loading ??= this.#load();
-  }
-
-  readonly run: ScanFunction = async (options) => await (await this.load())(options);
+/** Scans with the pipeline that is loaded when it is needed: most commands do without. */
+function loading(load: () => Promise<ScanFunction>): ScanFunction {
+  return async (options) => await (await load())(options);
 }
 
 /** What results follow from, beside the image: this program's version, and what is looked at. */

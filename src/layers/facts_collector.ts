@@ -193,8 +193,8 @@ export class FactsCollector implements TarSink {
     return {
       entryCount: this.#memory.entries,
       entries: [...this.#entries.values()],
-      replacedPaths: this.#replaced.take(),
-      directories: this.#directories.take(),
+      replacedPaths: this.#replaced.sorted(),
+      directories: this.#directories.sorted(),
       problems: this.#problems,
     };
   }

@@ -28,5 +28,6 @@ export interface OpenTransport {
 
 /** Opens connection pools. */
 export interface HttpTransport {
+  /** @throws {OutpostError} CONFIG_INVALID when a certificate or key is not what its PEM says. */
   open(options: TransportOptions): OpenTransport;
 }

@@ -1,13 +1,11 @@
 /** A defect that nobody caught: the log says so without secrets, the server is told, and the process ends with 1. */
 import { expect, it } from "vitest";
-import { loadConfig } from "../../src/config/load.ts";
 import { LIMITS } from "../../src/core/limits.ts";
 import { startDaemon } from "../../src/daemon.ts";
-import { Redactor } from "../../src/lib/redact.ts";
-import { Metrics } from "../../src/telemetry/metrics.ts";
 import { outpostScript } from "../e2e/script.ts";
 import { eventually } from "../fakes/broker_bench.ts";
 import { FakeClock } from "../fakes/clock.ts";
+import { idleParts } from "../fakes/daemon_parts.ts";
 import { RecordingLogger } from "../fakes/logger.ts";
 import { FakeWebSocket } from "../fakes/web_socket.ts";
 
@@ -21,38 +19,22 @@ it.each([
   const sockets: FakeWebSocket[] = [];
   const exits: number[] = [];
   let crash: ((error: unknown) => void) | undefined;
-  const noFile = (): Promise<never> => Promise.reject(new Error("There is no file"));
-  const env = {
-    BROKER_TOKEN: "77777777-2222-4333-8444-555555555555",
-    OUTPOST_HOST: "127.0.0.1",
-    PORT: "0",
-    PREFLIGHT_CHECKS_ENABLED: "false",
-  };
-  const daemon = await startDaemon({
-    config: await loadConfig({ env, readFile: noFile }),
-    credentials: undefined,
-    registries: { open: () => expect.unreachable() },
-    scan: () => expect.unreachable(),
+  const env = { BROKER_TOKEN: "77777777-2222-4333-8444-555555555555", PREFLIGHT_CHECKS_ENABLED: "false" };
+  const parts = await idleParts(env, {
     clock,
     logger,
-    redactor: new Redactor(),
-    metrics: new Metrics({ version: "0", deno: "0" }, () => 0),
-    fetch: () => expect.unreachable(),
     webSocket: (url, init) => {
       const socket = new FakeWebSocket(url, init);
       sockets.push(socket);
       return socket as unknown as WebSocket;
     },
-    variable: () => undefined,
-    record: undefined,
-    readFile: noFile,
-    print: () => {},
     onUncaught: (handle) => {
       crash = handle;
       return { [Symbol.dispose]: () => crash = undefined };
     },
     exit: (code) => void exits.push(code),
   });
+  const daemon = await startDaemon(parts);
   await clock.advance(0);
   const [socket] = await eventually(() => sockets);
   socket?.accept();

@@ -4,13 +4,11 @@
  */
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { Daemon } from "../../src/cli/context.ts";
-import { loadConfig } from "../../src/config/load.ts";
 import { LIMITS } from "../../src/core/limits.ts";
 import type { Registry } from "../../src/core/ports.ts";
 import { startDaemon } from "../../src/daemon.ts";
-import { Redactor } from "../../src/lib/redact.ts";
-import { Metrics } from "../../src/telemetry/metrics.ts";
 import { FakeClock } from "../fakes/clock.ts";
+import { idleParts } from "../fakes/daemon_parts.ts";
 import { type FakeBroker, startFakeBroker } from "../fakes/fake_broker.ts";
 import { RecordingLogger } from "../fakes/logger.ts";
 
@@ -36,35 +34,23 @@ describe("the daemon's end", () => {
     entered = Promise.withResolvers();
     cut = [];
     server = startFakeBroker(TOKEN);
-    const config = await loadConfig({
-      env: {
-        BROKER_TOKEN: TOKEN,
-        BROKER_SERVER_URL: server.url,
-        OUTPOST_HOST: "127.0.0.1",
-        PORT: "0",
-        CR_TYPE: "oci",
-        CR_BASE: "registry.example",
-        MAX_ACTIVE_OPERATIONS: "2",
-        PREFLIGHT_CHECKS_ENABLED: "false",
-      },
-      readFile: () => Promise.reject(new Error("There is no file")),
-    });
-    daemon = await startDaemon({
-      config,
+    const env = {
+      BROKER_TOKEN: TOKEN,
+      BROKER_SERVER_URL: server.url,
+      CR_TYPE: "oci",
+      CR_BASE: "registry.example",
+      MAX_ACTIVE_OPERATIONS: "2",
+      PREFLIGHT_CHECKS_ENABLED: "false",
+    };
+    const parts = await idleParts(env, {
       credentials: { type: "oci", base: "registry.example" },
       registries: { open: () => hanging },
-      scan: () => expect.unreachable(),
       clock,
       logger,
-      redactor: new Redactor(),
-      metrics: new Metrics({ version: "0", deno: "0" }, () => 0),
       fetch: (request) => fetch(request),
       webSocket: (url, { headers }) => new WebSocket(url, { headers: { ...headers } }),
-      variable: () => undefined,
-      record: undefined,
-      readFile: () => Promise.reject(new Error("There is no file")),
-      print: () => {},
     });
+    daemon = await startDaemon(parts);
     await clock.advance(0);
     await server.broker.connected(2, soon());
     await daemon.ready(soon());
