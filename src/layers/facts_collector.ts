@@ -193,8 +193,8 @@ export class FactsCollector implements TarSink {
     return {
       entryCount: this.#memory.entries,
       entries: [...this.#entries.values()],
-      replacedPaths: this.#replaced.sorted(),
-      directories: this.#directories.sorted(),
+      replacedPaths: this.#replaced.take(),
+      directories: this.#directories.take(),
       problems: this.#problems,
     };
   }

@@ -44,6 +44,10 @@ describe("PathHashes", () => {
       expect([...sorted]).toEqual([...new Set(paths.map(pathHash))].toSorted((a, b) => a - b));
       for (const path of paths) expect(hasPath(sorted, path)).toBe(true);
       expect(hasPath(sorted, other)).toBe(paths.includes(other));
+      expect(hashes.take()).toEqual(sorted);
+      expect(hashes.take().length).toBe(0);
+      hashes.add(other);
+      expect([...hashes.take()]).toEqual([pathHash(other)]);
     }));
   });
 });
