@@ -42,11 +42,17 @@ async function open(target: QueueTarget, replicas?: number): Promise<Opened> {
   return { store, state };
 }
 
+/**
+ * Bound of a wait for a cluster: its servers hold an election for each stream, 4 to 9 s after they miss a leader, and
+ * hold it again when one of them was too busy to vote; a request that nobody answers takes 5 s.
+ */
+const ELECTIONS_MS = 240_000;
+
 const BUCKET = { description: "", replicas: undefined };
 
 /** Resolves when the store has nothing to say against being used. */
 async function usable(store: NatsStore): Promise<void> {
-  await within(60_000, "the store to be usable", async (signal) => {
+  await within(ELECTIONS_MS, "the store to be usable", async (signal) => {
     while (store.problem() !== undefined) {
       signal.throwIfAborted();
       await new Promise((resolve) => setTimeout(resolve, 25));
@@ -56,7 +62,7 @@ async function usable(store: NatsStore): Promise<void> {
 
 /** Accepts a job, which is tried until NATS takes it. */
 async function accepted(store: NatsStore, id: string): Promise<void> {
-  await within(60_000, "the cluster to take a job", async (signal) => {
+  await within(ELECTIONS_MS, "the cluster to take a job", async (signal) => {
     while (!await store.accept(newJob(id)).then(() => true, () => false)) {
       signal.throwIfAborted();
       await new Promise((resolve) => setTimeout(resolve, 100));
@@ -220,7 +226,7 @@ describe.skipIf(!peer("nats-server").available)("NatsLink", () => {
       await cluster.servers[0]?.kill();
       await accepted(replicated, "c");
       // Whichever server kept its watch.
-      await within(60_000, "the other store to see it", async (signal) => {
+      await within(ELECTIONS_MS, "the other store to see it", async (signal) => {
         while ((await other.store.backlog()).queued < 3) {
           signal.throwIfAborted();
           await new Promise((resolve) => setTimeout(resolve, 50));
