@@ -15,6 +15,9 @@ const MALFORMED: u32 = 3;
 const BITS: u32 = 11;
 const ENTRIES: u32 = 1 << BITS;
 const INDEX: u32 = ENTRIES - 1;
+// Distances alone are looked up less often, and what their table leaves of the first-level cache serves the others.
+const DISTANCE_BITS: u32 = 9;
+const DISTANCE_INDEX: u32 = (1 << DISTANCE_BITS) - 1;
 const HISTORY: u32 = 32768;
 const INPUT_BYTES: u32 = 1 << 18;
 const WINDOW_BYTES: u32 = 1 << 18;
@@ -34,7 +37,7 @@ const FUSED: usize = OUT_LIMIT + SLACK;
 const LITERALS: usize = FUSED + 8 * ENTRIES;
 const DISTANCES: usize = LITERALS + 8 * ENTRIES;
 // Entries of symbols, without the length of the code, which is still to be added to two fields.
-const LITERAL_ENTRIES: usize = DISTANCES + 8 * ENTRIES;
+const LITERAL_ENTRIES: usize = DISTANCES + (8 << DISTANCE_BITS);
 const DISTANCE_ENTRIES: usize = LITERAL_ENTRIES + 8 * 288;
 const LITERAL_CODE: usize = DISTANCE_ENTRIES + 8 * 32;
 // A canonical code: counts by length, the first 15-bit code (left-aligned) above each length, the first symbol of each
@@ -204,12 +207,12 @@ function nextCodeword(reversed: u32, mask: u32): u32 {
 
 // Fills a table so that the lowest bits of the stream find their symbol. Codewords come in order and the table grows by
 // doubling, so every entry is written about once, most of them in long runs.
-function fillTable(table: usize, code: usize, entries: usize): void {
+function fillTable(table: usize, bits: u32, code: usize, entries: usize): void {
   let reversed: u32 = 0;
   let size: u32 = 1;
   let symbol: usize = code + AT_SYMBOLS;
   store<u64>(table, SLOW | (<u64>LONG_CODE << AT_KIND) | 15);
-  for (let len: u32 = 1; len <= BITS; len++) {
+  for (let len: u32 = 1; len <= bits; len++) {
     memory.copy(table + (size << 3), table, size << 3);
     size <<= 1;
     const length = <u64>len * ONE_BIT;
@@ -224,8 +227,8 @@ function fillTable(table: usize, code: usize, entries: usize): void {
 }
 
 // The unused half of a code with a single symbol, or all of one without any: zlib fails when such a code is read.
-function fillUnused(table: usize): void {
-  for (let at = table; at < table + 8 * ENTRIES; at += 8) {
+function fillUnused(table: usize, bits: u32): void {
+  for (let at = table; at < table + (8 << bits); at += 8) {
     const entry = load<u64>(at);
     if (<i64>entry < 0 && kindOf(entry) == LONG_CODE) store<u64>(at, SLOW | (<u64>INVALID << AT_KIND) | 1);
   }
@@ -297,9 +300,10 @@ function fuseLength(length: u32, codeword: u32, bits: u32): void {
   const most = i64x2.splat(0x7fff00007fff7fff | (<u64>(room + GUARD) << AT_SHIFT));
   const stride: usize = 8 << bits;
   let at = FUSED + (codeword << 3);
-  const stop = DISTANCES + (8 << room);
-  for (let from = DISTANCES; from < stop; from += 16) {
-    const distances = v128.load(from);
+  const stop = FUSED + 8 * ENTRIES;
+  // Above DISTANCE_BITS the distances repeat.
+  for (let offset: usize = 0; at < stop; offset = (offset + 16) & (8 * DISTANCE_INDEX)) {
+    const distances = v128.load(DISTANCES + offset);
     const fits = i64x2.eq(v128.and(i16x8.ge_s(distances, least), i16x8.le_s(distances, most)), i64x2.splat(-1));
     const both = v128.bitselect(i64x2.add(distances, head), single, fits);
     store<u64>(at, i64x2.extract_lane(both, 0));
@@ -324,10 +328,10 @@ function buildTables(literals: u32, distances: u32): bool {
   if (!spaceHolds(LITERAL_CODE, left, 1)) return false;
   const spare = orderCode(DISTANCE_CODE, LENGTHS + literals, distances);
   if (!spaceHolds(DISTANCE_CODE, spare, 0)) return false;
-  fillTable(DISTANCES, DISTANCE_CODE, DISTANCE_ENTRIES);
-  if (spare > 0) fillUnused(DISTANCES);
-  fillTable(LITERALS, LITERAL_CODE, LITERAL_ENTRIES);
-  if (left > 0) fillUnused(LITERALS);
+  fillTable(DISTANCES, DISTANCE_BITS, DISTANCE_CODE, DISTANCE_ENTRIES);
+  if (spare > 0) fillUnused(DISTANCES, DISTANCE_BITS);
+  fillTable(LITERALS, BITS, LITERAL_CODE, LITERAL_ENTRIES);
+  if (left > 0) fillUnused(LITERALS, BITS);
   fuseTables(literals);
   return true;
 }
@@ -344,14 +348,14 @@ function buildFixed(): void {
   fixedTables = true;
 }
 
-// Reads a code of more than BITS bits from at least 15 bits. Answers symbol << 4 | length.
-function longCode(code: usize, buffer: u64): u32 {
+// Reads a code of more bits than its table has, from at least 15 bits. Answers symbol << 4 | length.
+function longCode(code: usize, tableBits: u32, buffer: u64): u32 {
   let word = <u32>buffer;
   word = ((word >> 1) & 0x55555555) | ((word & 0x55555555) << 1);
   word = ((word >> 2) & 0x33333333) | ((word & 0x33333333) << 2);
   word = ((word >> 4) & 0x0f0f0f0f) | ((word & 0x0f0f0f0f) << 4);
   word = bswap<u32>(word) >> 17;
-  let len = BITS + 1;
+  let len = tableBits + 1;
   while (len < 15 && word >= load<u32>(code + (len << 2), AT_LIMIT)) len++;
   const above = (load<u32>(code + (len << 2), AT_LIMIT) - word - 1) >> (15 - len);
   const last = <u32>load<u16>(code + (len << 1), AT_FIRST) + load<u16>(code + (len << 1)) - 1;
@@ -438,7 +442,7 @@ function decodeSymbols(fast: usize): u32 {
     filled |= 56;
     let kind = kindOf(entry);
     if (kind == LONG_CODE) {
-      entry = entryOf(LITERAL_ENTRIES, longCode(LITERAL_CODE, buffer >> GUARD));
+      entry = entryOf(LITERAL_ENTRIES, longCode(LITERAL_CODE, BITS, buffer >> GUARD));
       if (<i64>entry >= 0) {
         store<u8>(to++, <u8>(entry >> AT_VALUE));
         buffer >>= entry;
@@ -460,13 +464,13 @@ function decodeSymbols(fast: usize): u32 {
     const length = extraOf(entry, buffer);
     buffer >>= entry;
     filled -= used(entry);
-    entry = load<u64>(<usize>(<u32>buffer & (INDEX << GUARD)), DISTANCES);
+    entry = load<u64>(<usize>(<u32>buffer & (DISTANCE_INDEX << GUARD)), DISTANCES);
     if (<i64>entry < 0) {
       if (kindOf(entry) == INVALID) {
         after = FAILED;
         break;
       }
-      entry = entryOf(DISTANCE_ENTRIES, longCode(DISTANCE_CODE, buffer >> GUARD));
+      entry = entryOf(DISTANCE_ENTRIES, longCode(DISTANCE_CODE, DISTANCE_BITS, buffer >> GUARD));
       if (<i64>entry < 0) {
         after = FAILED;
         break;
@@ -523,7 +527,7 @@ function decodeCarefully(): bool {
   if (pending == 0) {
     let entry = load<u64>(LITERALS + ((<u32>bits & INDEX) << 3));
     if (<i64>entry < 0 && kindOf(entry) == LONG_CODE) {
-      const found = longCode(LITERAL_CODE, bits);
+      const found = longCode(LITERAL_CODE, BITS, bits);
       if ((found & 15) > count) return false;
       entry = entryOf(LITERAL_ENTRIES, found);
     }
@@ -538,9 +542,9 @@ function decodeCarefully(): bool {
     drop(used(entry));
     if (pending == 0) return true;
   }
-  let entry = load<u64>(DISTANCES + ((<u32>bits & INDEX) << 3));
+  let entry = load<u64>(DISTANCES + ((<u32>bits & DISTANCE_INDEX) << 3));
   if (<i64>entry < 0 && kindOf(entry) == LONG_CODE) {
-    const found = longCode(DISTANCE_CODE, bits);
+    const found = longCode(DISTANCE_CODE, DISTANCE_BITS, bits);
     if ((found & 15) > count) return false;
     entry = entryOf(DISTANCE_ENTRIES, found);
   }

@@ -95,6 +95,35 @@ describe("wasmInflaters()", () => {
     expectSame(decode(stream).output, expected);
   });
 
+  it("reads codes of lengths and distances of all sizes after one another", () => {
+    // The shortest length after 1 bit, and distance codes of 1, 2, 3 … 15 and 15 bits; the other way round too.
+    const sizes = [...Array(15).keys().map((i) => i + 1), 15];
+    const ladder = [...Array<number>(256).fill(0), 3, 1, 2, 4, 4];
+    const uneven = [...Array<number>(256).fill(0), 1, 15, 15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2];
+    const random = randomOf(9);
+    for (const [literals, distances] of [[ladder, sizes], [ladder, sizes.toReversed()], [uneven, sizes.toReversed()]]) {
+      if (literals === undefined || distances === undefined) continue;
+      const writer = new BitWriter().bits(0, 3).bits(0, 5).bits(300, 16).bits(~300 & 0xffff, 16);
+      for (let i = 0; i < 300; i++) writer.bits(random() * 256, 8);
+      const { literal, distance } = writer.bits(1, 1).dynamic(literals, distances);
+      for (let i = 0; i < 4000; i++) {
+        const length = 257 + Math.floor(random() * (literals.length - 257));
+        const extra = length < 265 ? 0 : (length - 261) >> 2;
+        literal(length);
+        writer.bits(random() * 2 ** extra, extra);
+        const far = Math.floor(random() * 16);
+        distance(far);
+        writer.bits(random() * 2 ** (far >> 1), far < 4 ? 0 : (far >> 1) - 1);
+      }
+      literal(256);
+      const stream = writer.bytes();
+      const expected = oracle(stream);
+      if (expected === undefined) throw new Error("node:zlib refuses the stream");
+      expectSame(decode(stream).output, expected);
+      expectSame(decode(stream, Array.from(stream, (_, i) => i)).output, expected);
+    }
+  });
+
   it("refuses a distance before the start, whichever path meets it", () => {
     for (const before of [0, 1, 100, 5000, 32_767]) {
       for (const distance of [before, before + 1, before + 2]) {

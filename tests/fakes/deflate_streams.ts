@@ -96,9 +96,41 @@ export class BitWriter {
     return this.code(code, 5).bits(distance - distanceBase(code), distanceExtra(code));
   }
 
+  /**
+   * Begins a dynamic block (RFC 1951, 3.2.7) of codes with these lengths.
+   *
+   * @returns What writes a symbol of the literal and length code, and one of the distance code.
+   */
+  dynamic(
+    literals: readonly number[],
+    distances: readonly number[],
+  ): { literal(symbol: number): void; distance(symbol: number): void } {
+    this.bits(2, 2).bits(literals.length - 257, 5).bits(distances.length - 1, 5);
+    // All lengths up to 15 by four bits each, in the order of the format.
+    this.bits(15, 4).bits(0, 9);
+    for (let symbol = 0; symbol < 16; symbol++) this.bits(4, 3);
+    for (const length of [...literals, ...distances]) this.code(length, 4);
+    const writer = (lengths: readonly number[]): (symbol: number) => void => {
+      const codes = canonicalCodes(lengths);
+      return (symbol) => void this.code(codes[symbol] ?? 0, lengths[symbol] ?? 0);
+    };
+    return { literal: writer(literals), distance: writer(distances) };
+  }
+
   bytes(): Uint8Array<ArrayBuffer> {
     return Uint8Array.from(this.#bytes);
   }
+}
+
+/** The codes of symbols by their lengths (RFC 1951, 3.2.2). */
+function canonicalCodes(lengths: readonly number[]): number[] {
+  const codes: number[] = [];
+  let next = 0;
+  for (let bits = 1; bits <= 15; bits++) {
+    for (const [symbol, length] of lengths.entries()) if (length === bits) codes[symbol] = next++;
+    next <<= 1;
+  }
+  return codes;
 }
 
 function lengthExtra(symbol: number): number {
