@@ -48,5 +48,5 @@ HEALTHCHECK --interval=30s --timeout=5s --start-period=20s --retries=3 \
   CMD ["deno", "run", "--cached-only", "--no-code-cache", "-P=daemon", "outpost.js", "systemcheck", "--live"]
 # A young generation of 1 MB: layers pass through short-lived buffers, and V8 would let 48 MB of them pile up. Without V8's last
 # compiler, and with its collector at hand: docs/adr/013.
-ENTRYPOINT ["deno", "run", "--cached-only", "--no-code-cache", "--v8-flags=--max-semi-space-size=1,--no-turbofan,--expose-gc", "-P=daemon", "outpost.js"]
+ENTRYPOINT ["deno", "run", "--cached-only", "--no-code-cache", "--v8-flags=--max-semi-space-size=1,--no-turbofan,--invocation-count-for-maglev=1000,--expose-gc", "-P=daemon", "outpost.js"]
 CMD ["start"]
