@@ -80,6 +80,27 @@ export async function buildFleet(
   };
 }
 
+/** Uploads an image that has no layer of this one: what another image has of its own, of the one with most of it. */
+export async function uploadUnlike(
+  registry: DockerRegistry,
+  image: FleetImage,
+  images: readonly FleetImage[],
+): Promise<FleetImage> {
+  const known = new Set(images.flatMap(({ layers }) => layers.map(({ digest }) => digest)));
+  const shared = new Set(image.layers.map(({ digest }) => digest));
+  const others = images.map(({ layers }) => layers.filter(({ digest }) => !shared.has(digest)));
+  const bytes = (layers: readonly LayerFile[]): number => layers.reduce((sum, { tarBytes }) => sum + tarBytes, 0);
+  const layers = others.reduce((most, other) => bytes(other) > bytes(most) ? other : most, []);
+  const tag = `unlike-${image.tag}`;
+  const api = await openRepository(registry, REPOSITORY);
+  try {
+    await uploadImage(api, tag, imageOf(layers), known);
+  } finally {
+    api.close();
+  }
+  return { tag, layers };
+}
+
 /** Python, Node.js, Java and Go by turns, so that a small fleet has all of them. */
 async function applicationLayers(content: Content, count: number): Promise<readonly LayerFile[]> {
   const kinds = [
