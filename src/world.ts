@@ -39,10 +39,10 @@ export const systemClock: Clock = {
 const TURNS = 64;
 
 /**
- * Pauses between two collections of all garbage, which is about two fifths of a second of work on layers: left alone, V8 lets
- * the little that outlives its young generation grow by half of the heap before it looks at it. One takes 8 ms.
+ * Pauses between two collections of all garbage, which is about three quarters of a second of work on layers: left alone, V8
+ * lets the little that outlives its young generation grow by half of the heap before it looks at it. One takes 14 ms.
  */
-const PAUSES_PER_COLLECTION = 32;
+const PAUSES_PER_COLLECTION = 64;
 let pauses = 0;
 
 /**
