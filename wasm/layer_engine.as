@@ -32,10 +32,9 @@ const INPUT: usize = 0;
 const WINDOW: usize = INPUT + INPUT_BYTES;
 const OUT_FIRST: usize = WINDOW + HISTORY;
 const OUT_LIMIT: usize = OUT_FIRST + WINDOW_BYTES;
-// The table of the loop, and what it is made of: one symbol per entry.
+// The table of the loop, and that of distances alone.
 const FUSED: usize = OUT_LIMIT + SLACK;
-const LITERALS: usize = FUSED + 8 * ENTRIES;
-const DISTANCES: usize = LITERALS + 8 * ENTRIES;
+const DISTANCES: usize = FUSED + 8 * ENTRIES;
 // Entries of symbols, without the length of the code, which is still to be added to two fields.
 const LITERAL_ENTRIES: usize = DISTANCES + (8 << DISTANCE_BITS);
 const DISTANCE_ENTRIES: usize = LITERAL_ENTRIES + 8 * 288;
@@ -52,8 +51,10 @@ const DISTANCE_CODE: usize = LITERAL_CODE + CODE_BYTES;
 const LENGTHS: usize = DISTANCE_CODE + CODE_BYTES;
 // By symbol, after its table was filled: the codeword, first bit lowest, where it fits the table.
 const CODEWORDS: usize = LENGTHS + 336;
+// By codeword of BITS bits: the same from its last bit to its first.
+const REVERSED: usize = CODEWORDS + 2 * 288;
 // By distance up to 16: which of 16 bytes make the next 16, as i8x16.swizzle takes it.
-const PATTERNS: usize = CODEWORDS + 2 * 288;
+const PATTERNS: usize = REVERSED + 2 * ENTRIES;
 // What the host reads: next input position, begin and end of the new output.
 const STATE: usize = PATTERNS + 17 * 16;
 
@@ -74,6 +75,7 @@ const LONG_CODE: u32 = 0;
 const END_OF_BLOCK: u32 = 1;
 const LENGTH: u32 = 2;
 const INVALID: u32 = 3;
+const NO_SYMBOL: u32 = 287;
 // The bit buffer stands this much higher in the loop, so that masking it gives the offset of an 8-byte entry.
 const GUARD: u32 = 3;
 
@@ -157,12 +159,17 @@ function makeEntries(): void {
     const base: u32 = i < 4 ? 1 + i : 1 + ((2 + (i & 1)) << extra);
     store<u64>(DISTANCE_ENTRIES + (i << 3), <u64>IS_MATCH | extraBits(extra, base));
   }
+  let reversed: u32 = 0;
+  for (let codeword: u32 = 0; codeword < ENTRIES; codeword++) {
+    store<u16>(REVERSED + (codeword << 1), <u16>reversed);
+    reversed = nextCodeword(reversed, INDEX);
+  }
   for (let distance: u32 = 1; distance <= 16; distance++) {
     for (let i: u32 = 0; i < 16; i++) store<u8>(PATTERNS + (distance << 4) + i, <u8>(i % distance));
   }
   const invalid = SLOW | (<u64>INVALID << AT_KIND);
   store<u64>(LITERAL_ENTRIES + 8 * 286, invalid);
-  store<u64>(LITERAL_ENTRIES + 8 * 287, invalid);
+  store<u64>(LITERAL_ENTRIES + 8 * NO_SYMBOL, invalid);
   store<u64>(DISTANCE_ENTRIES + 8 * 30, invalid);
   store<u64>(DISTANCE_ENTRIES + 8 * 31, invalid);
 }
@@ -208,7 +215,7 @@ function nextCodeword(reversed: u32, mask: u32): u32 {
 // Fills a table so that the lowest bits of the stream find their symbol. Codewords come in order and the table grows by
 // doubling, so every entry is written about once, most of them in long runs.
 function fillTable(table: usize, bits: u32, code: usize, entries: usize): void {
-  let reversed: u32 = 0;
+  let codeword: u32 = 0;
   let size: u32 = 1;
   let symbol: usize = code + AT_SYMBOLS;
   store<u64>(table, SLOW | (<u64>LONG_CODE << AT_KIND) | 15);
@@ -219,10 +226,11 @@ function fillTable(table: usize, bits: u32, code: usize, entries: usize): void {
     for (let n: u32 = load<u16>(code + (len << 1)); n > 0; n--) {
       const value: usize = load<u16>(symbol);
       symbol += 2;
+      const reversed: usize = load<u16>(REVERSED + ((codeword++ << (BITS - len)) << 1));
       store<u64>(table + (reversed << 3), load<u64>(entries + (value << 3)) + length);
       store<u16>(CODEWORDS + (value << 1), <u16>reversed);
-      reversed = nextCodeword(reversed, size - 1);
     }
+    codeword <<= 1;
   }
 }
 
@@ -253,18 +261,18 @@ function pairsPay(literals: u32): bool {
   return paired >= ENTRIES / 16;
 }
 
-// Joins what fits into BITS bits together: two literals, or length and distance.
+// Joins what fits into BITS bits together in the table of single symbols: two literals, or length and distance.
 function fuseTables(literals: u32): void {
   if (pairsPay(literals)) fuseLiterals();
-  else memory.copy(FUSED, LITERALS, 8 * ENTRIES);
   fuseLengths(literals);
 }
 
-// Branch-free over the whole table: symbols of unlike lengths cost more to tell apart.
+// Branch-free over the whole table: symbols of unlike lengths cost more to tell apart. From its end, since what follows a
+// symbol stands below it and must be a single one still.
 function fuseLiterals(): void {
-  for (let x: usize = 0; x < ENTRIES; x++) {
-    const first = load<u64>(LITERALS + (x << 3));
-    const second = load<u64>(LITERALS + ((x >> used(first)) << 3));
+  for (let x: isize = INDEX; x >= 0; x--) {
+    const first = load<u64>(FUSED + (x << 3));
+    const second = load<u64>(FUSED + ((x >> used(first)) << 3));
     const both = first + (second & 63) + ((second & 0xff00) << 8) + (<u64>1 << AT_PRODUCED);
     const fits = i32(<i64>(first | second) >= 0) & i32(used(both) <= BITS);
     store<u64>(FUSED + (x << 3), select<u64>(both, first, fits));
@@ -330,8 +338,8 @@ function buildTables(literals: u32, distances: u32): bool {
   if (!spaceHolds(DISTANCE_CODE, spare, 0)) return false;
   fillTable(DISTANCES, DISTANCE_BITS, DISTANCE_CODE, DISTANCE_ENTRIES);
   if (spare > 0) fillUnused(DISTANCES, DISTANCE_BITS);
-  fillTable(LITERALS, BITS, LITERAL_CODE, LITERAL_ENTRIES);
-  if (left > 0) fillUnused(LITERALS, BITS);
+  fillTable(FUSED, BITS, LITERAL_CODE, LITERAL_ENTRIES);
+  if (left > 0) fillUnused(FUSED, BITS);
   fuseTables(literals);
   return true;
 }
@@ -348,7 +356,8 @@ function buildFixed(): void {
   fixedTables = true;
 }
 
-// Reads a code of more bits than its table has, from at least 15 bits. Answers symbol << 4 | length.
+// Reads a code of more bits than its table has, from at least 15 bits. Answers symbol << 4 | length. In a code with a
+// single symbol, of literals and without its table, the other bit is a symbol that is none.
 function longCode(code: usize, tableBits: u32, buffer: u64): u32 {
   let word = <u32>buffer;
   word = ((word >> 1) & 0x55555555) | ((word & 0x55555555) << 1);
@@ -357,6 +366,7 @@ function longCode(code: usize, tableBits: u32, buffer: u64): u32 {
   word = bswap<u32>(word) >> 17;
   let len = tableBits + 1;
   while (len < 15 && word >= load<u32>(code + (len << 2), AT_LIMIT)) len++;
+  if (word >= load<u32>(code + (len << 2), AT_LIMIT)) return (NO_SYMBOL << 4) | 1;
   const above = (load<u32>(code + (len << 2), AT_LIMIT) - word - 1) >> (15 - len);
   const last = <u32>load<u16>(code + (len << 1), AT_FIRST) + load<u16>(code + (len << 1)) - 1;
   return (<u32>load<u16>(code + ((last - above) << 1), AT_SYMBOLS) << 4) | len;
@@ -525,12 +535,8 @@ function drop(n: u32): void {
 function decodeCarefully(): bool {
   need(49);
   if (pending == 0) {
-    let entry = load<u64>(LITERALS + ((<u32>bits & INDEX) << 3));
-    if (<i64>entry < 0 && kindOf(entry) == LONG_CODE) {
-      const found = longCode(LITERAL_CODE, BITS, bits);
-      if ((found & 15) > count) return false;
-      entry = entryOf(LITERAL_ENTRIES, found);
-    }
+    // The table may hold two symbols where the input has only one.
+    const entry = entryOf(LITERAL_ENTRIES, longCode(LITERAL_CODE, 0, bits));
     if (used(entry) > count) return false;
     if (<i64>entry >= 0) {
       store<u8>(out++, <u8>(entry >> AT_VALUE));
