@@ -22,7 +22,10 @@ export interface Program {
 
 /** How the container starts it (Dockerfile, ENV and ENTRYPOINT): flags of V8 and of the C library's memory. */
 export const SHIPPED = {
-  flags: ["--no-code-cache", "--v8-flags=--max-semi-space-size=1,--no-turbofan,--invocation-count-for-maglev=1000,--expose-gc"],
+  flags: [
+    "--no-code-cache",
+    "--v8-flags=--max-semi-space-size=1,--no-turbofan,--invocation-count-for-maglev=1000,--expose-gc",
+  ],
   env: {
     MALLOC_ARENA_MAX: "1",
     MALLOC_MMAP_THRESHOLD_: "16384",
