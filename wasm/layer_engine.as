@@ -75,6 +75,7 @@ const LONG_CODE: u32 = 0;
 const END_OF_BLOCK: u32 = 1;
 const LENGTH: u32 = 2;
 const INVALID: u32 = 3;
+// A number of the literal code that no stream may use.
 const NO_SYMBOL: u32 = 287;
 // The bit buffer stands this much higher in the loop, so that masking it gives the offset of an 8-byte entry.
 const GUARD: u32 = 3;
@@ -159,10 +160,10 @@ function makeEntries(): void {
     const base: u32 = i < 4 ? 1 + i : 1 + ((2 + (i & 1)) << extra);
     store<u64>(DISTANCE_ENTRIES + (i << 3), <u64>IS_MATCH | extraBits(extra, base));
   }
-  let reversed: u32 = 0;
-  for (let codeword: u32 = 0; codeword < ENTRIES; codeword++) {
-    store<u16>(REVERSED + (codeword << 1), <u16>reversed);
-    reversed = nextCodeword(reversed, INDEX);
+  store<u16>(REVERSED, 0);
+  for (let codeword: u32 = 1; codeword < ENTRIES; codeword++) {
+    const half: u32 = load<u16>(REVERSED + ((codeword >> 1) << 1));
+    store<u16>(REVERSED + (codeword << 1), <u16>((half >> 1) | ((codeword & 1) << (BITS - 1))));
   }
   for (let distance: u32 = 1; distance <= 16; distance++) {
     for (let i: u32 = 0; i < 16; i++) store<u8>(PATTERNS + (distance << 4) + i, <u8>(i % distance));
@@ -205,11 +206,10 @@ function orderCode(code: usize, lengths: usize, n: u32): i32 {
   return left;
 }
 
-// The next codeword of a length, its first bit lowest: `mask` has as many bits.
+// A codeword of up to BITS bits, its first bit lowest.
 @inline
-function nextCodeword(reversed: u32, mask: u32): u32 {
-  const bit: u32 = 0x80000000 >> clz<u32>(reversed ^ mask);
-  return (reversed & (bit - 1)) | bit;
+function reversedOf(codeword: u32, len: u32): u32 {
+  return load<u16>(REVERSED + (<usize>codeword << (BITS - len) << 1));
 }
 
 // Fills a table so that the lowest bits of the stream find their symbol. Codewords come in order and the table grows by
@@ -226,7 +226,7 @@ function fillTable(table: usize, bits: u32, code: usize, entries: usize): void {
     for (let n: u32 = load<u16>(code + (len << 1)); n > 0; n--) {
       const value: usize = load<u16>(symbol);
       symbol += 2;
-      const reversed: usize = load<u16>(REVERSED + ((codeword++ << (BITS - len)) << 1));
+      const reversed = reversedOf(codeword++, len);
       store<u64>(table + (reversed << 3), load<u64>(entries + (value << 3)) + length);
       store<u16>(CODEWORDS + (value << 1), <u16>reversed);
     }
@@ -636,15 +636,15 @@ function readLengthCode(): bool {
   mode = FAILED;
   if (orderCode(LITERAL_CODE, LENGTHS, 19) != 0) return true;
   mode = DYNAMIC_CODES;
-  let reversed: u32 = 0;
+  let codeword: u32 = 0;
   let symbol: usize = LITERAL_CODE + AT_SYMBOLS;
   for (let len: u32 = 1; len <= 7; len++) {
     for (let n: u32 = load<u16>(LITERAL_CODE + (len << 1)); n > 0; n--) {
       const entry = <u16>(<u32>load<u16>(symbol) | (len << 8));
       symbol += 2;
-      for (let at = reversed; at < 128; at += 1 << len) store<u16>(DISTANCES + (at << 1), entry);
-      reversed = nextCodeword(reversed, (1 << len) - 1);
+      for (let at = reversedOf(codeword++, len); at < 128; at += 1 << len) store<u16>(DISTANCES + (at << 1), entry);
     }
+    codeword <<= 1;
   }
   return true;
 }
