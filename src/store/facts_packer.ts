@@ -1,5 +1,5 @@
 /**
- * The facts of a layer as every store keeps them: encoded, packed, and named by a hash of their key.
+ * The facts of a layer as every store keeps them: encoded and packed.
  *
  * @module
  */
@@ -27,11 +27,6 @@ export async function packFacts(
  */
 export async function unpackFacts(key: string, packed: Uint8Array, pause: Pause): Promise<LayerFacts> {
   return decodeFacts(key, await unpack(packed, LIMITS.storedFactsBytes, pause));
-}
-
-/** SHA-256 of a key, in hexadecimal digits: a name for any kind of store. */
-export async function keyName(key: string): Promise<string> {
-  return new Uint8Array(await crypto.subtle.digest("SHA-256", new TextEncoder().encode(key))).toHex();
 }
 
 /** At least what the facts have unpacked, without encoding them. */

@@ -8,7 +8,8 @@ import type { Logger } from "../core/ports.ts";
 import type { FileStore, LayerFactsStore } from "../core/store.ts";
 import type { LayerFacts } from "../core/types.ts";
 import type { Pause } from "../lib/packed.ts";
-import { keyName, packFacts, unpackFacts } from "./facts_packer.ts";
+import { sha256Hex } from "../lib/sha256.ts";
+import { packFacts, unpackFacts } from "./facts_packer.ts";
 
 const SUFFIX = ".facts";
 /** How far below the bound a clean-up goes, so that the next file does not begin another. */
@@ -38,7 +39,7 @@ export class LayerFiles implements LayerFactsStore {
 
   async get(key: string): Promise<LayerFacts | undefined> {
     const { files, pause, logger } = this.#options;
-    const name = await fileName(key);
+    const name = fileName(key);
     try {
       const packed = await files.read(name);
       if (packed === undefined) return undefined;
@@ -59,7 +60,7 @@ export class LayerFiles implements LayerFactsStore {
       if (packed === undefined || packed.length > maxBytes) return;
       this.#bytes ??= await this.#count();
       if (this.#bytes + packed.length > maxBytes) await this.#makeRoom(packed.length);
-      await files.write(await fileName(key), packed);
+      await files.write(fileName(key), packed);
       this.#bytes += packed.length;
       onBytes?.(this.#bytes);
       this.#failing = false;
@@ -94,6 +95,6 @@ export class LayerFiles implements LayerFactsStore {
   }
 }
 
-async function fileName(key: string): Promise<string> {
-  return await keyName(key) + SUFFIX;
+function fileName(key: string): string {
+  return sha256Hex(key) + SUFFIX;
 }

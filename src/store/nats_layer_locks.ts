@@ -11,7 +11,7 @@ import type { NatsConnection } from "@nats-io/transport-node";
 import { LIMITS } from "../core/limits.ts";
 import type { Clock, Logger } from "../core/ports.ts";
 import type { LayerLock } from "../core/store.ts";
-import { keyName } from "./facts_packer.ts";
+import { sha256Hex } from "../lib/sha256.ts";
 import { isConflict } from "./nats_errors.ts";
 import { openLayerBucket } from "./nats_bucket.ts";
 
@@ -52,7 +52,7 @@ export class NatsLayerLocks {
    */
   async lock(key: string, signal: AbortSignal, onWait?: () => void): Promise<LayerLock> {
     const { clock, logger, newId } = this.#options;
-    const name = await keyName(key);
+    const name = sha256Hex(key);
     const id = newId();
     for (let abandoned: number | undefined;;) {
       signal.throwIfAborted();
@@ -177,6 +177,11 @@ async function openBucket({ connection, bucket: name, replicas }: NatsLayerLocks
  * @returns The new revision; undefined when another holds the key.
  */
 async function take(kv: KV, name: string, id: string, abandoned: number | undefined): Promise<number | undefined> {
+  if (abandoned === undefined) {
+    // Most locks are of layers that nobody ever read.
+    const made = await write(kv, name, id, 0);
+    if (made !== undefined) return made;
+  }
   const entry = await kv.get(name);
   if (isOwn(entry, id)) return entry?.revision;
   const held = entry !== null && entry.operation === "PUT";

@@ -1,7 +1,8 @@
 /**
- * The facts of layers in a key-value bucket of NATS JetStream, for all daemons that use it. A layer has a message for each
- * piece of its packed facts and one, written last, that says how many there are; the newest of its messages is when it was
- * used. Together they stay below a bound; the longest unused go first.
+ * The facts of layers in a key-value bucket of NATS JetStream, for all daemons that use it. Most layers have one message. The
+ * packed facts of others are in pieces: the first in a message that is written last and says how many there are, each other
+ * in one of its own. The newest of a layer's messages is when it was used. Together they stay below a bound; the longest
+ * unused go first.
  *
  * @module
  */
@@ -13,12 +14,17 @@ import type { LayerFactsStore, LayerLock } from "../core/store.ts";
 import type { LayerFacts } from "../core/types.ts";
 import { concatBytes } from "../lib/bytes.ts";
 import type { Pause } from "../lib/packed.ts";
-import { keyName, packFacts, unpackFacts } from "./facts_packer.ts";
+import { sha256Hex } from "../lib/sha256.ts";
+import { packFacts, unpackFacts } from "./facts_packer.ts";
 import { openLayerBucket } from "./nats_bucket.ts";
 import { NatsLayerLocks } from "./nats_layer_locks.ts";
 
 /** How far below the bound a clean-up goes, so that the next facts do not begin another. */
 const ROOM = 0.9;
+/** Number of pieces, before the first of them. */
+const COUNT_BYTES = 4;
+/** What is left of facts that are not whole is of no use; the checksums find pieces of two writers. */
+const NOTHING = new Uint8Array();
 /** Room in a message for its subject and headers. */
 const MESSAGE_HEAD_BYTES = 4096;
 
@@ -55,7 +61,7 @@ export class NatsLayers implements LayerFactsStore {
 
   async get(key: string): Promise<LayerFacts | undefined> {
     const { pause, logger } = this.#options;
-    const name = await keyName(key);
+    const name = sha256Hex(key);
     try {
       const bucket = await this.#open();
       const packed = await this.#read(bucket, name);
@@ -81,7 +87,7 @@ export class NatsLayers implements LayerFactsStore {
       const bucket = await this.#open();
       const used = await bucket.bytes();
       const left = used + packed.length > maxBytes ? await bucket.makeRoom(maxBytes * ROOM - packed.length) : used;
-      await this.#write(bucket, await keyName(key), packed);
+      await this.#write(bucket, sha256Hex(key), packed);
       onBytes?.(left + packed.length);
       this.#failing = false;
     } catch (error) {
@@ -96,11 +102,12 @@ export class NatsLayers implements LayerFactsStore {
   async #read(bucket: Bucket, name: string): Promise<Uint8Array | undefined> {
     const head = await bucket.kv.get(headKey(name));
     if (head === null || head.operation !== "PUT") return undefined;
-    const pieces: Uint8Array[] = [];
-    for (let index = 0; index < Number(head.string()); index++) {
+    if (head.value.length < COUNT_BYTES) return NOTHING;
+    const count = new DataView(head.value.buffer, head.value.byteOffset).getUint32(0);
+    const pieces = [head.value.subarray(COUNT_BYTES)];
+    for (let index = 1; index < count; index++) {
       const piece = await bucket.kv.get(pieceKey(name, index));
-      // What is left of it is of no use; the checksums find pieces of two writers.
-      if (piece === null || piece.operation !== "PUT") return new Uint8Array();
+      if (piece === null || piece.operation !== "PUT") return NOTHING;
       pieces.push(piece.value);
     }
     const { clock } = this.#options;
@@ -111,11 +118,13 @@ export class NatsLayers implements LayerFactsStore {
   }
 
   async #write({ kv, pieceBytes }: Bucket, name: string, packed: Uint8Array): Promise<void> {
-    const count = Math.ceil(packed.length / pieceBytes);
-    for (let index = 0; index < count; index++) {
+    const count = Math.max(1, Math.ceil(packed.length / pieceBytes));
+    for (let index = 1; index < count; index++) {
       await kv.put(pieceKey(name, index), packed.subarray(index * pieceBytes, (index + 1) * pieceBytes));
     }
-    await kv.put(headKey(name), String(count));
+    const head = new Uint8Array(COUNT_BYTES);
+    new DataView(head.buffer).setUint32(0, count);
+    await kv.put(headKey(name), concatBytes([head, packed.subarray(0, pieceBytes)]));
   }
 
   /** The bucket, made by whoever comes first; asked for again after a failure. */
@@ -183,7 +192,7 @@ async function makeRoom(kv: KV, remove: Bucket["remove"], target: number): Promi
 }
 
 function headKey(name: string): string {
-  return `${name}.head`;
+  return `${name}.facts`;
 }
 
 function pieceKey(name: string, index: number): string {

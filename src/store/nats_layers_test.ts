@@ -100,16 +100,22 @@ suite("NatsLayers", () => {
     await one.layers.put(KEY, large);
     const kv = await new Kvm(one.connection).open("test-layers");
     const keys = (await Array.fromAsync(await kv.keys())).toSorted();
-    const [piece = "", second = "", , head = ""] = keys;
-    expect(keys).toHaveLength(4);
-    const bytes = (await kv.get(piece))?.value ?? new Uint8Array();
-    const flipped = bytes.slice();
-    flipped[100_000] = (flipped[100_000] ?? 0) ^ 1;
+    const [second = "", third = "", first = ""] = keys;
+    expect(keys).toHaveLength(3);
+    const changed = async (key: string, at: number): Promise<void> => {
+      const bytes = (await kv.get(key))?.value.slice() ?? new Uint8Array();
+      bytes[at] = (bytes[at] ?? 0) ^ 1;
+      await kv.put(key, bytes);
+    };
     const damages: (() => Promise<unknown>)[] = [
-      () => kv.put(piece, flipped),
-      () => kv.delete(second),
-      () => kv.put(head, "1"),
-      () => kv.put(head, "nonsense"),
+      () => changed(second, 100_000),
+      () => changed(first, 100_000),
+      // The number of pieces: 3 becomes 2.
+      () => changed(first, 3),
+      () => kv.delete(third),
+      () => kv.put(first, ""),
+      () => kv.put(first, "1"),
+      () => kv.put(first, "nonsense"),
     ];
     for (const damage of damages) {
       await one.layers.put(KEY, large);

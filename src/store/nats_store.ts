@@ -34,7 +34,7 @@ import { backlog, newestFirst, nextCallback, nextClaim, nextDue } from "./job_se
 import type { NatsLink } from "./nats_connection.ts";
 import { purgeShared, sweepPieces } from "./nats_purge.ts";
 import { JOBS, SharedJobs } from "./shared_jobs.ts";
-import { digestName, HEADS, SharedResults } from "./shared_results.ts";
+import { HEADS, SharedResults } from "./shared_results.ts";
 
 /** Options of {@link NatsStore.open}. */
 export interface NatsStoreOptions {
@@ -97,7 +97,7 @@ export class NatsStore implements Store {
     const mayTake = waiting < given.maxQueued;
     if (mayTake) this.#accepting++;
     try {
-      const requestKey = await digestName(JSON.stringify([given.requestId, given.kind, given.request]));
+      const requestKey = await requestKeyOf(given);
       if (mayTake) return await this.#jobs.accept(given, requestKey);
       const id = await this.#jobs.acceptedAs(requestKey);
       if (id === undefined) throw busy(waiting);
@@ -314,6 +314,12 @@ export class NatsStore implements Store {
   async close(): Promise<void> {
     await this.#link.close();
   }
+}
+
+/** Names a request for whoever sends the same again. Asynchronous, for it may have megabytes. */
+async function requestKeyOf({ requestId, kind, request }: NewJob): Promise<string> {
+  const text = JSON.stringify([requestId, kind, request]);
+  return new Uint8Array(await crypto.subtle.digest("SHA-256", new TextEncoder().encode(text))).toHex();
 }
 
 function isEnded(job: SharedJob | undefined, sequence: number): boolean {

@@ -7,6 +7,7 @@
 import { OutpostError } from "../core/errors.ts";
 import { LIMITS } from "../core/limits.ts";
 import { concatBytes } from "../lib/bytes.ts";
+import { sha256Hex } from "../lib/sha256.ts";
 import type { BucketEntry, NatsBucket } from "./nats_connection.ts";
 import type { WatchHandler } from "./nats_watch.ts";
 
@@ -162,10 +163,12 @@ export class SharedResults implements WatchHandler {
 
   /** Writes the head that `change` makes of what there is; answers what there was, or is now. */
   async #write(key: string, change: (head: KnownResult | undefined) => Head | undefined): Promise<Head | undefined> {
-    const name = await nameOf(key);
-    let head = this.#byName.get(name) ?? await this.#load(key);
+    const name = sha256Hex(key);
+    let head = this.#byName.get(name);
     for (let attempt = 0; attempt < LIMITS.queueConflicts; attempt++) {
-      const next = change(head);
+      // What this process does not know of is new most times: it is looked for only when a write finds it.
+      let next = change(head);
+      if (next === undefined) next = change(head = await this.#load(key));
       if (next === undefined) return undefined;
       const { bytes, usedAt, body, pieces } = next;
       const value = new TextEncoder().encode(JSON.stringify({ key, bytes, usedAt, body, pieces }));
@@ -182,7 +185,7 @@ export class SharedResults implements WatchHandler {
   }
 
   async #load(key: string): Promise<KnownResult | undefined> {
-    const name = await nameOf(key);
+    const name = sha256Hex(key);
     const entry = await this.#bucket.get(`head.${name}`);
     if (entry === undefined) return undefined;
     const head = JSON.parse(new TextDecoder().decode(entry.value)) as Head;
@@ -202,14 +205,4 @@ export class SharedResults implements WatchHandler {
     this.#byName.delete(name);
     if (known !== undefined) this.#byKey.delete(known.key);
   }
-}
-
-/** A key of NATS for one of ours. */
-async function nameOf(key: string): Promise<string> {
-  return await digestName(key);
-}
-
-/** SHA-256 of a text, as a part of a key. */
-export async function digestName(text: string): Promise<string> {
-  return new Uint8Array(await crypto.subtle.digest("SHA-256", new TextEncoder().encode(text))).toHex();
 }
