@@ -89,6 +89,8 @@ export interface CompletedTarget {
   readonly result?: Uint8Array | undefined;
   /** What the callback carries instead of a result: JSON. */
   readonly error?: string | undefined;
+  /** In a store that is shared: leases the callback, and a closing one, to the owner until then, who is about to send it. */
+  readonly sendUntil?: number | undefined;
   readonly now: number;
 }
 
@@ -202,8 +204,8 @@ export interface Store {
    * once more.
    */
   claim(lease: Lease): Promise<LeasedJob | undefined>;
-  /** Prolongs the owner's leases, of jobs and of callbacks. */
-  heartbeat(lease: Lease): Promise<void>;
+  /** Prolongs the owner's leases, of jobs and of callbacks; of callbacks only those of jobs in `sending`, when it is given. */
+  heartbeat(lease: Lease, sending?: readonly string[]): Promise<void>;
   /** The jobs that the owner holds: one that is not among them any more is another's, whose results alone count. */
   held(owner: string): Promise<readonly HeldJob[]>;
   /** Puts a job back until `notBefore`. Does nothing when the owner does not hold it. */

@@ -271,14 +271,14 @@ export class JobService {
   /** Prolongs leases when it is time to, and ends scans of jobs that others have or that others cancelled. */
   async #keepLeases(now: number): Promise<void> {
     const { store } = this.#options;
-    if (this.#running.size === 0 && !this.#outbox.sending) {
+    if (this.#running.size === 0 && this.#outbox.sending.length === 0) {
       this.#beatAt = undefined;
       return;
     }
     this.#beatAt ??= now + LIMITS.jobHeartbeatMs;
     if (now >= this.#beatAt) {
       this.#beatAt = now + LIMITS.jobHeartbeatMs;
-      await store.heartbeat({ owner: this.#owner, now, until: now + LIMITS.jobLeaseMs });
+      await store.heartbeat({ owner: this.#owner, now, until: now + LIMITS.jobLeaseMs }, this.#outbox.sending);
     }
     if (!store.shared || this.#running.size === 0) return;
     const held = new Map((await store.held(this.#owner)).map(({ id, cancelled }) => [id, cancelled]));
@@ -357,8 +357,11 @@ export class JobService {
       // What was waited for in vain is not waited for again with each of a thousand images, until one of them succeeds.
       if (exhausted === true) attempts = this.#attempts;
       else if (end.outcome !== "error") attempts = 1;
-      const complete = (): Promise<boolean> =>
-        store.complete(job.id, { owner: this.#owner, sequence, ...end, now: clock.now() });
+      const complete = (): Promise<boolean> => {
+        const now = clock.now();
+        const sendUntil = this.#outbox.sendUntil(now);
+        return store.complete(job.id, { owner: this.#owner, sequence, ...end, sendUntil, now });
+      };
       if (!await persist(complete, clock, this.#stop.signal)) throw new LostJob("The job is at another image");
       this.#outbox.wake();
     }

@@ -58,14 +58,19 @@ export class Outbox {
     this.#alarm.ring();
   }
 
-  /** Whether callbacks are on their way. */
-  get sending(): boolean {
-    return this.#sending.size > 0;
+  /** Jobs with callbacks on their way. */
+  get sending(): readonly string[] {
+    return [...this.#sending.keys()];
+  }
+
+  /** Until when a callback that there will be is for this process to send; undefined when it is for whoever comes first. */
+  sendUntil(now: number): number | undefined {
+    return this.#options.store.shared && this.#mayTake() ? now + LIMITS.jobLeaseMs : undefined;
   }
 
   /** Whether nothing is on its way, and nothing was due when the store was looked at last. */
   get idle(): boolean {
-    return !this.#unseen && !this.sending;
+    return !this.#unseen && this.#sending.size === 0;
   }
 
   /** Ends what is on its way when the signal aborts, and waits for it. The rest stays in the store. */
@@ -98,7 +103,7 @@ export class Outbox {
       this.#unseen = false;
       const now = clock.now();
       const lease = { owner, now, until: now + LIMITS.jobLeaseMs };
-      const next = this.#mayTake() ? await store.nextCallback(lease, [...this.#sending.keys()]) : undefined;
+      const next = this.#mayTake() ? await store.nextCallback(lease, this.sending) : undefined;
       if (next === undefined) {
         if (this.idle) onChange?.();
         return;

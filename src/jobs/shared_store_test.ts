@@ -4,6 +4,7 @@ import { FakeClock } from "../../tests/fakes/clock.ts";
 import { RecordingLogger } from "../../tests/fakes/logger.ts";
 import { loopbackProvider, type LoopbackServer, startLoopbackRegistry } from "../../tests/fakes/loopback.ts";
 import { SharedMemoryStore } from "../../tests/fakes/shared_store.ts";
+import { OutpostError } from "../core/errors.ts";
 import { LIMITS } from "../core/limits.ts";
 import type { CallbackRequest } from "../core/ports.ts";
 import { alpineSample } from "../lib/sample_images.ts";
@@ -20,7 +21,9 @@ describe("JobService on a shared store", () => {
   let clock: FakeClock;
   let logger: RecordingLogger;
   let sent: CallbackRequest[];
-  let canSend: boolean;
+  let canSend: () => boolean;
+  /** Scans that fail at once; the others go on until they are cut short. */
+  let fails: number;
   let answer: (signal: AbortSignal) => Promise<number>;
   let jobs: JobService;
   /** Resolves with the signal of the scan that begins next. */
@@ -33,12 +36,14 @@ describe("JobService on a shared store", () => {
     clock = new FakeClock();
     logger = new RecordingLogger();
     sent = [];
-    canSend = true;
+    canSend = () => true;
+    fails = 0;
     answer = () => Promise.resolve(200);
     scanning = Promise.withResolvers();
     jobs = new JobService({
       registries: provider,
       scan: ({ signal }) => {
+        if (fails-- > 0) return Promise.reject(new OutpostError("UNSUPPORTED_IMAGE", "It holds no image"));
         scanning.resolve(signal);
         return new Promise((_, reject) => signal.addEventListener("abort", () => reject(signal.reason)));
       },
@@ -54,7 +59,7 @@ describe("JobService on a shared store", () => {
       maxImageBytes: 1 << 30,
       redact: (text) => text,
       transport: {
-        canSend: () => canSend,
+        canSend: () => canSend(),
         send: async (request, signal) => {
           sent.push(request);
           return { status: await answer(signal) };
@@ -115,7 +120,7 @@ describe("JobService on a shared store", () => {
   });
 
   it("leaves callbacks to others as long as it cannot send, and sends when it can", async () => {
-    canSend = false;
+    canSend = () => false;
     await jobs.accept(job());
     await scanning.promise;
     await jobs.cancel("a");
@@ -124,10 +129,27 @@ describe("JobService on a shared store", () => {
     expect(await store.nextCallback(lease, [])).toMatchObject({ sequence: 0 });
     await store.settle("a", 0, { owner: "other", now: clock.now() });
     expect(sent).toEqual([]);
-    canSend = true;
+    canSend = () => true;
     jobs.wake();
     await settled(async () => (await store.job("a"))?.state === "failed");
     expect(sent.map(({ headers }) => headers["idempotency-key"])).toEqual(["a-1"]);
+  });
+
+  it("leaves what it was about to send to others when it cannot send any more, though it scans on", async () => {
+    fails = 1;
+    // It can when the first image ends, and cannot a moment later.
+    const answers = [true];
+    canSend = () => answers.pop() ?? false;
+    await jobs.accept({ ...job(), targets: [...job().targets, ...job().targets] });
+    await scanning.promise;
+    await settled(async () => (await store.backlog()).pending === 1);
+    const lease = () => ({ owner: "other", now: clock.now(), until: clock.now() + LIMITS.jobLeaseMs });
+    expect(await store.nextCallback(lease(), [])).toBeUndefined();
+    await clock.advance(LIMITS.jobLeaseMs);
+    expect(await store.nextCallback(lease(), [])).toMatchObject({ jobId: "a", sequence: 0 });
+    // The job itself is still this process's.
+    expect(await store.claim(lease())).toBeUndefined();
+    expect(sent).toEqual([]);
   });
 
   it("gives the callbacks that it cuts short to others at once", async () => {

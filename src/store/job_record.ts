@@ -97,9 +97,10 @@ export function leased(job: JobRecord): LeasedJob {
   return { id, requestId, kind, total, closing, request, credentials, position, attempts, cancelled };
 }
 
-/** Prolongs the owner's leases of the job and of its callbacks. */
-export function prolong(job: JobRecord, { owner, until }: Lease): boolean {
-  const held = [job, ...job.callbacks].filter((one) => one.owner === owner && one.leaseUntil !== until);
+/** Prolongs the owner's leases of the job and of its callbacks, see {@link Store.heartbeat}. */
+export function prolong(job: JobRecord, { owner, until }: Lease, sending?: readonly string[]): boolean {
+  const leases = sending === undefined || sending.includes(job.id) ? [job, ...job.callbacks] : [job];
+  const held = leases.filter((one) => one.owner === owner && one.leaseUntil !== until);
   for (const one of held) one.leaseUntil = until;
   return held.length > 0;
 }
@@ -131,14 +132,15 @@ export function release(
 
 /** Ends the image at the job's position. */
 export function complete(job: JobRecord, target: Omit<CompletedTarget, "result">): boolean {
-  const { owner, now } = target;
+  const { owner, now, sendUntil } = target;
   if (!isHeldBy(job, owner) || job.position !== target.sequence) return false;
-  job.callbacks.push(newCallback("result", target));
+  const lease = sendUntil === undefined ? FREE : { owner, leaseUntil: sendUntil };
+  job.callbacks.push({ ...newCallback("result", target), ...lease });
   Object.assign(job, { position: job.position + 1, attempts: 1, error: undefined, notBefore: 0, updatedAt: now });
   if (job.position < job.total) return true;
   const credentials = job.credentials[0] === 1 ? new Uint8Array() : job.credentials;
   Object.assign(job, { state: "reporting", credentials, attempts: 0, ...FREE });
-  if (job.closing) job.callbacks.push(newCallback("closing", { now, sequence: job.total }));
+  if (job.closing) job.callbacks.push({ ...newCallback("closing", { now, sequence: job.total }), ...lease });
   return true;
 }
 
@@ -154,9 +156,14 @@ export function pendingCallbacks({ callbacks }: JobRecord): readonly CallbackRec
   return callbacks.filter(({ state }) => state === "pending");
 }
 
-/** Leases a callback. */
-export function take(callback: CallbackRecord, { owner, until }: Lease): void {
-  Object.assign(callback, { owner, leaseUntil: until });
+/** Leases a callback, unless {@link isTaken}. */
+export function take(callback: CallbackRecord, lease: Lease): void {
+  if (!isTaken(callback, lease)) Object.assign(callback, { owner: lease.owner, leaseUntil: lease.until });
+}
+
+/** Whether the owner has the callback already, for half as long at least: heartbeats prolong what is being sent. */
+export function isTaken(callback: CallbackRecord, { owner, now, until }: Lease): boolean {
+  return callback.owner === owner && 2 * (callback.leaseUntil - now) >= until - now;
 }
 
 /** What whoever took it gets. */
@@ -295,8 +302,7 @@ function newCallback(
     attempts: 0,
     createdAt: now,
     nextAt: now,
-    owner: undefined,
-    leaseUntil: 0,
+    ...FREE,
     endedAt: undefined,
     error: undefined,
   };

@@ -35,12 +35,12 @@ function comesBefore(a: JobRecord, b: JobRecord): boolean {
 }
 
 /** The callback to send: the one that is due for the longest time. */
-export function nextCallback(
-  jobs: Iterable<JobRecord>,
+export function nextCallback<J extends JobRecord>(
+  jobs: Iterable<J>,
   lease: Lease,
   except: readonly string[],
-): { readonly job: JobRecord; readonly callback: CallbackRecord } | undefined {
-  let best: { readonly job: JobRecord; readonly callback: CallbackRecord } | undefined;
+): { readonly job: J; readonly callback: CallbackRecord } | undefined {
+  let best: { readonly job: J; readonly callback: CallbackRecord } | undefined;
   for (const job of jobs) {
     const callback = except.includes(job.id) ? undefined : dueCallback(job, lease);
     if (callback === undefined) continue;

@@ -52,8 +52,8 @@ export class MemoryStore implements Store {
     return rules.leased(job);
   }
 
-  async heartbeat(lease: Lease): Promise<void> {
-    for (const job of this.#jobs.values()) rules.prolong(job, lease);
+  async heartbeat(lease: Lease, sending?: readonly string[]): Promise<void> {
+    for (const job of this.#jobs.values()) rules.prolong(job, lease, sending);
   }
 
   async held(owner: string): Promise<readonly HeldJob[]> {

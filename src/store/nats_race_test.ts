@@ -49,9 +49,10 @@ async function work(store: NatsStore, name: string, seen: Seen, chance: () => nu
       }
       const result = { resultKey: `${job.id}-${sequence}`, result: new Uint8Array([sequence]) };
       const end = { owner, sequence, outcome: "success", now: lease().now, ...result } as const;
-      if (!await store.complete(job.id, end)) break;
+      const sendUntil = chance() < 0.5 ? end.now + LEASE_MS : undefined;
+      if (!await store.complete(job.id, { ...end, sendUntil })) break;
       seen.ended.push(`${job.id} ${sequence}`);
-      if (chance() < 0.2) await store.heartbeat(lease());
+      if (chance() < 0.2) await store.heartbeat(lease(), chance() < 0.5 ? [job.id] : []);
     }
     const callback = await store.nextCallback(lease(), []);
     if (callback !== undefined) {

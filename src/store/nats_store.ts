@@ -148,13 +148,14 @@ export class NatsStore implements Store {
     return undefined;
   }
 
-  async heartbeat(lease: Lease): Promise<void> {
+  async heartbeat(lease: Lease, sending?: readonly string[]): Promise<void> {
     const { owner } = lease;
     for (const id of this.#handedOut) if (this.#jobs.index.get(id)?.job.owner !== owner) this.#handedOut.delete(id);
     const held = this.#jobs.index.active().filter((job) =>
-      (job.owner === owner && this.#handedOut.has(job.id)) || job.callbacks.some((one) => one.owner === owner)
+      (job.owner === owner && this.#handedOut.has(job.id)) ||
+      ((sending?.includes(job.id) ?? true) && job.callbacks.some((one) => one.owner === owner))
     ).toArray();
-    await Promise.all(held.map(({ id }) => this.#jobs.change(id, (job) => rules.prolong(job, lease))));
+    await Promise.all(held.map(({ id }) => this.#jobs.change(id, (job) => rules.prolong(job, lease, sending))));
   }
 
   async held(owner: string): Promise<readonly HeldJob[]> {
@@ -223,16 +224,23 @@ export class NatsStore implements Store {
       });
       const next = nextCallback(jobs, lease, except);
       if (next === undefined) return undefined;
-      const change = await this.#jobs.change(next.job.id, (job) => {
-        const callback = rules.dueCallback(job, lease);
-        if (callback !== undefined) rules.take(callback, lease);
-        return callback !== undefined;
-      });
-      const callback = change?.changed === true ? rules.pendingCallbacks(change.job)[0] : undefined;
-      if (change === undefined || callback === undefined) continue;
-      return rules.taken({ ...change.job, request: await this.#jobs.request(change.job) }, callback);
+      // What this owner's own lease is on needs no leave of anybody.
+      const job = rules.isTaken(next.callback, lease) ? next.job : await this.#takeCallback(next.job.id, lease);
+      const callback = job && rules.pendingCallbacks(job)[0];
+      if (job === undefined || callback === undefined) continue;
+      return rules.taken({ ...job, request: await this.#jobs.request(job) }, callback);
     }
     return undefined;
+  }
+
+  /** Leases the next callback of a job; answers the job, undefined when another was first. */
+  async #takeCallback(id: string, lease: Lease): Promise<SharedJob | undefined> {
+    const change = await this.#jobs.change(id, (job) => {
+      const callback = rules.dueCallback(job, lease);
+      if (callback !== undefined) rules.take(callback, lease);
+      return callback !== undefined;
+    });
+    return change?.changed === true ? change.job : undefined;
   }
 
   async result(key: string, now: number): Promise<Uint8Array | undefined> {

@@ -116,6 +116,47 @@ describe.skipIf(!peer("nats-server").available)("NATS", () => {
       });
     });
 
+    it("P1 leaves callbacks to who made them and writes nothing for it; what is not being sent is another's in time", async () => {
+      let writes = 0;
+      await shared(2, async (...stores) => {
+        const [one, other] = stores as [NatsStore, NatsStore];
+        await one.accept(newJob("a", { total: 1 }));
+        await one.claim(lease(1000, "one"));
+        const end = { owner: "one", sequence: 0, outcome: "error", error: "{}", now: 1001 } as const;
+        await one.complete("a", { ...end, sendUntil: 61_000 });
+        await changed(other, async () => (await other.backlog()).pending === 2);
+        writes = 0;
+        expect(await one.nextCallback(lease(2000, "one"), [])).toMatchObject({ jobId: "a", sequence: 0 });
+        expect(await other.nextCallback(lease(2000, "other"), [])).toBeUndefined();
+        expect(await other.nextDue(2000)).toBe(61_000);
+        expect(writes).toBe(0);
+        await one.settle("a", 0, { owner: "one", now: 2001 });
+        await changed(other, async () => (await other.backlog()).pending === 1);
+        expect(await other.nextCallback(lease(2002, "other"), [])).toBeUndefined();
+        // Alive, but sending that of another job; then sending this one; then at its end.
+        await one.heartbeat(lease(30_000, "one"), ["b"]);
+        expect(await other.nextDue(30_000)).toBe(61_000);
+        await one.heartbeat(lease(30_000, "one"), ["a"]);
+        await changed(other, async () => (await other.nextDue(30_000)) === 90_000);
+        await one.heartbeat({ owner: "one", now: 40_000, until: 40_000 });
+        await changed(other, async () => (await other.nextDue(40_000)) === undefined);
+        expect(await other.nextCallback(lease(40_000, "other"), [])).toMatchObject({ sequence: 1, kind: "closing" });
+        expect(await one.nextCallback(lease(40_001, "one"), [])).toBeUndefined();
+      }, { onWrite: () => writes++ });
+    });
+
+    it("prolongs a callback's lease that has little time left when it is taken", async () => {
+      await shared(2, async (...stores) => {
+        const [one, other] = stores as [NatsStore, NatsStore];
+        await one.accept(newJob("a", { total: 1, closing: false }));
+        await one.claim(lease(1000, "one"));
+        const end = { owner: "one", sequence: 0, outcome: "error", error: "{}", now: 1001 } as const;
+        await one.complete("a", { ...end, sendUntil: 61_000 });
+        expect(await one.nextCallback(lease(32_000, "one"), [])).toMatchObject({ sequence: 0 });
+        await changed(other, async () => (await other.nextDue(32_000)) === 92_000);
+      });
+    });
+
     it("tells who runs a job that another process cancelled it", async () => {
       await shared(2, async (...stores) => {
         const [runs, cancels] = stores as [NatsStore, NatsStore];

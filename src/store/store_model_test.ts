@@ -14,7 +14,7 @@ import { newJob } from "./store_suite.ts";
 type Action =
   | { readonly kind: "accept"; readonly id: number; readonly total: number; readonly closing: boolean }
   | { readonly kind: "claim" | "heartbeat" | "release" | "deliver" | "refuse" | "postpone" | "crash" }
-  | { readonly kind: "complete"; readonly outcome: TargetOutcome }
+  | { readonly kind: "complete"; readonly outcome: TargetOutcome; readonly sends: boolean }
   | { readonly kind: "defer" | "jump"; readonly ms: number }
   | { readonly kind: "cancel" | "resend"; readonly id: number };
 
@@ -27,6 +27,7 @@ const action: fc.Arbitrary<Action> = fc.oneof(
   fc.record({
     kind: fc.constant("complete" as const),
     outcome: fc.constantFrom("success" as const, "partial", "error"),
+    sends: fc.boolean(),
   }),
   fc.record({ kind: fc.constantFrom("defer" as const, "jump"), ms: fc.integer({ min: 0, max: 100_000 }) }),
   fc.record({ kind: fc.constantFrom("cancel" as const, "resend"), id }),
@@ -45,10 +46,12 @@ interface Worker {
   owner: string;
   now: number;
   held: { readonly id: string; readonly position: number } | undefined;
+  /** Whether the store under test is one that processes share. */
+  readonly shared: boolean;
 }
 
 async function act(store: Store, action: Action, worker: Worker): Promise<unknown> {
-  const { owner, now, held } = worker;
+  const { owner, now, held, shared } = worker;
   const lease = { owner, now, until: now + 60_000 };
   switch (action.kind) {
     case "accept": {
@@ -66,10 +69,12 @@ async function act(store: Store, action: Action, worker: Worker): Promise<unknow
       return held &&
         await store.defer(held.id, { owner, notBefore: now + action.ms, now, error: { code: "X", message: "y" } });
     case "complete": {
-      const { outcome } = action;
+      const { outcome, sends } = action;
+      const sendUntil = sends && shared ? now + 60_000 : undefined;
       const result = { resultKey: `k-${held?.id}`, result: new Uint8Array([held?.position ?? 0]) };
       const what = outcome === "error" ? { error: "{}" } : result;
-      return held && await store.complete(held.id, { owner, sequence: held.position, outcome, now, ...what });
+      return held &&
+        await store.complete(held.id, { owner, sequence: held.position, outcome, now, sendUntil, ...what });
     }
     case "deliver":
     case "refuse":
@@ -139,7 +144,7 @@ async function compare(actions: readonly Action[], { open, letGo }: Opener): Pro
   const memory = new MemoryStore();
   let store = await open();
   const model = new Model();
-  const worker: Worker = { owner: "me", now: 1_000_000, held: undefined };
+  const worker: Worker = { owner: "me", now: 1_000_000, held: undefined, shared: store.shared };
   try {
     for (const one of actions) {
       worker.now += 1;
