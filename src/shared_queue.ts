@@ -80,7 +80,8 @@ export async function openQueue(options: QueueOptions): Promise<SharedQueue> {
 }
 
 function targetOf(queue: QueueConfig, caCerts: readonly string[]): QueueTarget {
-  const isEncrypted = queue.caCerts.length > 0 || queue.servers.some((server) => server.startsWith("tls:"));
+  const isEncrypted = queue.caCerts.length > 0 || queue.clientCert !== undefined ||
+    queue.servers.some((server) => server.startsWith("tls:"));
   return {
     servers: queue.servers,
     user: queue.user,
@@ -89,6 +90,7 @@ function targetOf(queue: QueueConfig, caCerts: readonly string[]): QueueTarget {
     credentials: queue.credentials?.reveal(),
     // Those for every connection say nothing of whether this one is to be encrypted.
     ca: [...(isEncrypted ? caCerts : []), ...queue.caCerts],
+    clientCert: queue.clientCert,
   };
 }
 

@@ -13,7 +13,7 @@ import {
   withPrefixedNames,
   withUpperCaseNames,
 } from "./environment.ts";
-import { type QueueConfig, queueConfig, queueSecrets } from "./queue_config.ts";
+import { type QueueConfig, queueConfig, type QueueFiles, queueSecrets } from "./queue_config.ts";
 import { type EngineName, ENVIRONMENT, type Environment, type EnvironmentName, SECRETS } from "./schema.ts";
 
 export { overrideMembers } from "./environment.ts";
@@ -167,7 +167,12 @@ async function readRaw(source: ConfigSource, problems: string[]): Promise<Record
 }
 
 function checkTogether(env: Environment, raw: Readonly<Record<string, string>>, problems: string[]): void {
-  for (const [one, other] of [["HTTPS_CERT", "HTTPS_KEY"], ["CR_CLIENT_CERT", "CR_CLIENT_KEY"]] as const) {
+  const pairs = [
+    ["HTTPS_CERT", "HTTPS_KEY"],
+    ["CR_CLIENT_CERT", "CR_CLIENT_KEY"],
+    ["OUTPOST_QUEUE_CLIENT_CERT", "OUTPOST_QUEUE_CLIENT_KEY"],
+  ] as const;
+  for (const [one, other] of pairs) {
     if ((env[one] === undefined) !== (env[other] === undefined)) problems.push(`${one} and ${other} go together`);
   }
   if (env.BROKER_TOKEN !== undefined && /\s|[/?#]/.test(env.BROKER_TOKEN)) {
@@ -188,7 +193,7 @@ interface Files {
   readonly registryCa: readonly string[];
   readonly clientCert: { readonly cert: string; readonly key: string } | undefined;
   readonly server: { readonly cert: string; readonly key: string } | undefined;
-  readonly queue: { readonly credentials: string | undefined; readonly ca: string | undefined };
+  readonly queue: QueueFiles;
 }
 
 async function readFiles(env: Environment, source: ConfigSource, problems: string[]): Promise<Files> {
@@ -209,7 +214,11 @@ async function readFiles(env: Environment, source: ConfigSource, problems: strin
     registryCa: present([await read("CR_CA_FILE")]),
     clientCert: pair(await read("CR_CLIENT_CERT"), await read("CR_CLIENT_KEY")),
     server: pair(await read("HTTPS_CERT"), await read("HTTPS_KEY")),
-    queue: { credentials: await read("OUTPOST_QUEUE_CREDS"), ca: await read("OUTPOST_QUEUE_CA") },
+    queue: {
+      credentials: await read("OUTPOST_QUEUE_CREDS"),
+      ca: await read("OUTPOST_QUEUE_CA"),
+      clientCert: pair(await read("OUTPOST_QUEUE_CLIENT_CERT"), await read("OUTPOST_QUEUE_CLIENT_KEY")),
+    },
   };
 }
 

@@ -199,6 +199,11 @@ describe("loadConfig()", () => {
     const creds = await load({ OUTPOST_QUEUE: "tls://one", OUTPOST_QUEUE_CREDS: "/run/nats.creds" });
     expect(creds.queue?.credentials?.reveal()).toContain("JWT");
     expect(creds.secrets).toContain(`SU${"A".repeat(56)}`);
+    const certificate = { OUTPOST_QUEUE_CLIENT_CERT: "/run/ca.pem", OUTPOST_QUEUE_CLIENT_KEY: "/run/ca.pem" };
+    expect((await load({ OUTPOST_QUEUE: "tls://one", ...certificate })).queue?.clientCert).toEqual({
+      cert: "-----BEGIN CERTIFICATE-----\n",
+      key: "-----BEGIN CERTIFICATE-----\n",
+    });
   });
 
   it("names what is wrong with the shared queue's settings", async () => {
@@ -217,6 +222,9 @@ describe("loadConfig()", () => {
     expect(await problemsOf({ OUTPOST_QUEUE_CA: "/run/ca.pem", OUTPOST_QUEUE_REPLICAS: "1" })).toEqual([
       "OUTPOST_QUEUE_CA is set without OUTPOST_QUEUE",
       "OUTPOST_QUEUE_REPLICAS is set without OUTPOST_QUEUE",
+    ]);
+    expect(await problemsOf({ OUTPOST_QUEUE: "nats://one", OUTPOST_QUEUE_CLIENT_CERT: "/run/ca.pem" })).toEqual([
+      "OUTPOST_QUEUE_CLIENT_CERT and OUTPOST_QUEUE_CLIENT_KEY go together",
     ]);
     const logins = { OUTPOST_QUEUE: "nats://a:b@one,nats://c:d@two", OUTPOST_QUEUE_CREDS: "/run/ca.pem" };
     expect((await problemsOf(logins)).join()).toMatch(/different logins.*keep one.*no credentials file/);

@@ -17,6 +17,8 @@ export interface QueueConfig {
   readonly credentials: Secret | undefined;
   /** Authorities for NATS alone, in PEM. */
   readonly caCerts: readonly string[];
+  /** What this process shows NATS, in PEM. */
+  readonly clientCert: { readonly cert: string; readonly key: string } | undefined;
   /** Servers that keep each message; undefined leaves that as it is. */
   readonly replicas: number | undefined;
   /** What credentials that come with requests are sealed with, the same for all daemons. */
@@ -27,8 +29,18 @@ export interface QueueConfig {
 export interface QueueFiles {
   readonly credentials: string | undefined;
   readonly ca: string | undefined;
+  readonly clientCert: { readonly cert: string; readonly key: string } | undefined;
 }
 
+/** What says nothing without OUTPOST_QUEUE. */
+const ALONE = [
+  "OUTPOST_QUEUE_CREDS",
+  "OUTPOST_QUEUE_CA",
+  "OUTPOST_QUEUE_CLIENT_CERT",
+  "OUTPOST_QUEUE_CLIENT_KEY",
+  "OUTPOST_QUEUE_REPLICAS",
+  "OUTPOST_QUEUE_KEY",
+] as const;
 const SCHEME = "OUTPOST_QUEUE must list URLs such as nats://host:4222 or tls://host:4222";
 /** Shorter ones are guessed. */
 const MIN_KEY_CHARS = 16;
@@ -38,8 +50,7 @@ export function queueConfig(env: Environment, files: QueueFiles, problems: strin
   const { OUTPOST_QUEUE_REPLICAS: replicas, OUTPOST_QUEUE_KEY: key } = env;
   const given = (env.OUTPOST_QUEUE ?? "").split(",").map((part) => part.trim()).filter((part) => part !== "");
   if (given.length === 0) {
-    const alone = ["OUTPOST_QUEUE_CREDS", "OUTPOST_QUEUE_CA", "OUTPOST_QUEUE_REPLICAS", "OUTPOST_QUEUE_KEY"] as const;
-    for (const name of alone) {
+    for (const name of ALONE) {
       if (env[name] !== undefined) problems.push(`${name} is set without OUTPOST_QUEUE`);
     }
     return undefined;
@@ -63,6 +74,7 @@ export function queueConfig(env: Environment, files: QueueFiles, problems: strin
     ...loginOf(login),
     credentials: secret(files.credentials),
     caCerts: files.ca === undefined ? [] : [files.ca],
+    clientCert: files.clientCert,
     replicas,
     key: secret(key),
   };

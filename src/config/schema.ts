@@ -224,6 +224,9 @@ export const ENVIRONMENT = z.object({
   OUTPOST_QUEUE_CREDS: optional,
   /** PEM file with further authorities for NATS. */
   OUTPOST_QUEUE_CA: optional,
+  /** PEM files: the certificate that NATS knows this daemon by, and its key. */
+  OUTPOST_QUEUE_CLIENT_CERT: optional,
+  OUTPOST_QUEUE_CLIENT_KEY: optional,
   /** Servers of the cluster that keep each message; by default one, or what the streams have already. */
   OUTPOST_QUEUE_REPLICAS: z.string().optional().transform((value, context) => {
     if (value === undefined) return undefined;

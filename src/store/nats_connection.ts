@@ -25,6 +25,8 @@ export interface QueueTarget {
   readonly credentials?: string | undefined;
   /** Authorities in PEM besides the built-in ones; with any, `nats:` means TLS too. */
   readonly ca?: readonly string[] | undefined;
+  /** What this client shows the server, in PEM; with one, `nats:` means TLS too. */
+  readonly clientCert?: { readonly cert: string; readonly key: string } | undefined;
 }
 
 /** Options of {@link NatsLink.open}. */
@@ -240,9 +242,9 @@ export class NatsLink {
 }
 
 function connectOptions({ target, name }: NatsLinkOptions): NodeConnectionOptions {
-  const { servers, user, password, token, credentials, ca } = target;
+  const { servers, user, password, token, credentials, ca = [], clientCert } = target;
   // Given any, the client asks for TLS; without, it follows the server.
-  const tls = servers.some((server) => server.startsWith("tls:")) || (ca ?? []).length > 0;
+  const tls = servers.some((server) => server.startsWith("tls:")) || ca.length > 0 || clientCert !== undefined;
   return {
     servers: [...servers],
     name,
@@ -255,7 +257,7 @@ function connectOptions({ target, name }: NatsLinkOptions): NodeConnectionOption
     ...(user === undefined ? {} : { user, pass: password ?? "" }),
     ...(token === undefined ? {} : { token }),
     ...(credentials === undefined ? {} : { authenticator: credsAuthenticator(new TextEncoder().encode(credentials)) }),
-    ...(tls ? { tls: ca === undefined || ca.length === 0 ? {} : { ca: ca.join("\n") } } : {}),
+    ...(tls ? { tls: { ...(ca.length === 0 ? {} : { ca: ca.join("\n") }), ...clientCert } } : {}),
   };
 }
 

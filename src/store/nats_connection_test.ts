@@ -2,6 +2,7 @@
 import { describe, expect, it } from "vitest";
 import { systemClock } from "../../tests/fakes/clock.ts";
 import { peer, peerPath } from "../../tests/peers/mod.ts";
+import { createNatsOperator } from "../../tests/peers/nats_jwt.ts";
 import { startNatsCluster, startNatsServer } from "../../tests/peers/nats_server.ts";
 import { freePort, startProcess, within } from "../../tests/peers/process.ts";
 import { LIMITS } from "../core/limits.ts";
@@ -181,6 +182,63 @@ describe.skipIf(!peer("nats-server").available)("NatsLink", () => {
       code: "STORE_UNUSABLE",
       message: expect.stringContaining("is not trusted"),
       hint: expect.stringContaining("OUTPOST_QUEUE_CA"),
+    });
+  });
+
+  it("logs in with a token", async () => {
+    await using server = await startNatsServer({ token: "s3cr3t-token" });
+    const { store } = await open({ servers: [server.url], token: "s3cr3t-token" });
+    await store.accept(newJob("a"));
+    await store.close();
+    for (const token of ["another", undefined]) {
+      await expect(open({ servers: [server.url], token })).rejects.toMatchObject({
+        code: "STORE_UNUSABLE",
+        message: expect.stringContaining("refuses the login"),
+      });
+    }
+  });
+
+  it("logs in with a credentials file, and again after a restart of the server", async () => {
+    const operator = createNatsOperator();
+    await using server = await startNatsServer({ operator });
+    const { store, state } = await open({ servers: [server.url], credentials: operator.user() });
+    try {
+      await store.accept(newJob("a"));
+      const lost = state(false);
+      await server.restart();
+      await lost;
+      await state(true);
+      await accepted(store, "b");
+    } finally {
+      await store.close();
+    }
+    // One of another operator, one that is none, and none.
+    for (const credentials of [createNatsOperator().user(), undefined]) {
+      await expect(open({ servers: [server.url], credentials })).rejects.toMatchObject({
+        code: "STORE_UNUSABLE",
+        message: expect.stringContaining("refuses the login"),
+      });
+    }
+    const user = operator.user();
+    for (const credentials of [user.replace(/^SU.*$/m, "SUNKNOWN"), user.slice(0, user.indexOf("-----BEGIN USER"))]) {
+      await expect(open({ servers: [server.url], credentials })).rejects.toMatchObject({
+        code: "STORE_UNUSABLE",
+        message: expect.stringContaining("credentials file cannot be read"),
+        hint: expect.stringContaining("OUTPOST_QUEUE_CREDS"),
+      });
+    }
+  });
+
+  it("shows its certificate where the server asks for one", async () => {
+    await using server = await startNatsServer({ clientCertificates: true });
+    const { certPem: cert = "", keyPem: key = "" } = server.client ?? {};
+    const target = { servers: [server.url], ca: [server.caPem ?? ""] };
+    const { store } = await open({ ...target, clientCert: { cert, key } });
+    await store.accept(newJob("a"));
+    await store.close();
+    await expect(open(target)).rejects.toMatchObject({
+      code: "STORE_UNAVAILABLE",
+      hint: expect.stringContaining("OUTPOST_QUEUE_CLIENT_CERT"),
     });
   });
 

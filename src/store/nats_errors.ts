@@ -64,6 +64,10 @@ function explain(error: unknown): Explanation {
     const hint = "Check the user and password, or token, of OUTPOST_QUEUE, or the file of OUTPOST_QUEUE_CREDS.";
     return { why: "NATS refuses the login", hint, unusable: true };
   }
+  if (root instanceof Error && /nkeys|parse credentials/.test(root.message)) {
+    const hint = "Make the file that OUTPOST_QUEUE_CREDS names anew: nsc generate creds.";
+    return { why: `the credentials file cannot be read (${root.message})`, hint, unusable: true };
+  }
   if (root instanceof PermissionViolationError) {
     const hint = "The user has to be allowed to publish to $JS.API.> and $KV.>, and to subscribe to _INBOX.>.";
     return { why: `NATS does not allow ${root.operation} to ${root.subject}`, hint, unusable: true };
@@ -119,7 +123,11 @@ function explainConnection(error: unknown): Explanation {
   }
   const hint =
     "Check that nats-server runs and that OUTPOST_QUEUE names it; writing goes on by itself when it answers.";
-  if (error instanceof TimeoutError) return { why: "NATS does not answer in time", hint };
+  if (error instanceof TimeoutError) {
+    // It hangs up on a client without a certificate after TLS stands, which the client takes for a reason to try again.
+    const certificate = "Where it asks for certificates (verify), set OUTPOST_QUEUE_CLIENT_CERT and its key.";
+    return { why: "NATS does not answer in time", hint: `${hint} ${certificate}` };
+  }
   if (error instanceof ConnectionError && /refused/.test(text)) return { why: "the connection is refused", hint };
   return { why: `NATS cannot be reached (${text})`, hint };
 }

@@ -4,10 +4,11 @@
  * @module
  */
 import { jetstreamManager } from "@nats-io/jetstream";
-import type { NodeConnectionOptions } from "@nats-io/transport-node";
+import { credsAuthenticator, type NodeConnectionOptions } from "@nats-io/transport-node";
 import { connect } from "../../src/store/nats_sockets.ts";
 import { peerPath } from "./mod.ts";
 import { freePort, type ServerProcess, startProcess } from "./process.ts";
+import type { NatsOperator } from "./nats_jwt.ts";
 import { createCa } from "./tls.ts";
 
 /** How the server is run. */
@@ -15,6 +16,10 @@ export interface NatsServerOptions {
   /** Both, or everybody may come in. */
   readonly username?: string;
   readonly password?: string;
+  /** What clients have to say, in place of user and password. */
+  readonly token?: string;
+  /** Lets in whoever has a credentials file of it, in place of user and password. */
+  readonly operator?: NatsOperator;
   /** Speaks TLS only, with a certificate of a private CA. */
   readonly tls?: boolean;
   /** Asks clients for a certificate of the same CA too. */
@@ -114,6 +119,8 @@ interface Setup {
   readonly password: string;
   readonly caPem: string | undefined;
   readonly client: { readonly certPem: string; readonly keyPem: string } | undefined;
+  /** How a client logs in. */
+  readonly login: Pick<NodeConnectionOptions, "user" | "pass" | "token" | "authenticator">;
   readonly storage: string;
   /** The configuration for a port: JSON is a part of what nats-server reads. */
   config(port: number): unknown;
@@ -124,7 +131,7 @@ async function prepare(
   options: NatsServerOptions,
   cluster: Readonly<Record<string, unknown>> = {},
 ): Promise<Setup> {
-  const { username = "", password = "", syncAlways, maxStoreBytes = GIB } = options;
+  const { username = "", password = "", token, operator, syncAlways, maxStoreBytes = GIB } = options;
   const storage = options.storage ?? `${dir}/streams`;
   const tls = options.tls === true || options.clientCertificates === true ? await writeTls(dir, options) : undefined;
   return {
@@ -132,6 +139,9 @@ async function prepare(
     password,
     caPem: tls?.caPem,
     client: tls?.client,
+    login: operator === undefined
+      ? { ...(username === "" ? {} : { user: username, pass: password }), ...(token === undefined ? {} : { token }) }
+      : { authenticator: credsAuthenticator(new TextEncoder().encode(operator.user())) },
     storage,
     config: (port) => ({
       host: "127.0.0.1",
@@ -142,6 +152,8 @@ async function prepare(
         ...(syncAlways === true ? { sync_interval: "always" } : {}),
       },
       ...(username === "" ? {} : { authorization: { user: username, password } }),
+      ...(token === undefined ? {} : { authorization: { token } }),
+      ...operator?.config,
       ...(tls === undefined ? {} : { tls: tls.config }),
       ...cluster,
     }),
@@ -169,7 +181,7 @@ async function writeTls(dir: string, { clientCertificates = false }: NatsServerO
 }
 
 function serverAt(port: number, dir: string, setup: Setup): NatsServer & { start(): Promise<void> } {
-  const { config, ...known } = setup;
+  const { config, login: _, ...known } = setup;
   const host = `127.0.0.1:${port}`;
   const connectOptions = clientOptions(port, setup);
   let process: ServerProcess | undefined;
@@ -209,10 +221,10 @@ function serverAt(port: number, dir: string, setup: Setup): NatsServer & { start
   };
 }
 
-function clientOptions(port: number, { username, password, caPem, client }: Setup): NodeConnectionOptions {
+function clientOptions(port: number, { login, caPem, client }: Setup): NodeConnectionOptions {
   return {
     servers: `127.0.0.1:${port}`,
-    ...(username === "" ? {} : { user: username, pass: password }),
+    ...login,
     ...(caPem === undefined
       ? {}
       : { tls: { ca: caPem, ...(client === undefined ? {} : { cert: client.certPem, key: client.keyPem }) } }),
