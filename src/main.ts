@@ -25,7 +25,7 @@ import { classifyTransportError } from "./net/classify.ts";
 import { DirectWebSocket } from "./net/direct_web_socket.ts";
 import { createDenoTransport } from "./net/deno_transport.ts";
 import type { OpenTransport } from "./net/transport.ts";
-import { DirectClient } from "./net/direct.ts";
+import { DirectClient, type DirectRequest } from "./net/direct.ts";
 import { parseCertificates } from "./net/tls.ts";
 import {
   configuredCredentials,
@@ -101,8 +101,10 @@ export async function createToolbox(
   const openOutbound = (): OpenTransport => outbound ??= transport.open({ caCerts });
   const dial = dialer(caCerts);
   const direct = usesProxy(env) ? undefined : new DirectClient({ dial, clock: systemClock });
+  const exchange = direct && ((request: DirectRequest) => direct.exchange(request));
   const registries = createRegistryProvider({
     transport,
+    exchange,
     clock: systemClock,
     logger: logger.child("registry"),
     options: registryOptions(config, caCerts),
@@ -150,7 +152,7 @@ export async function createToolbox(
         redactor,
         metrics,
         fetch,
-        exchange: direct && ((request) => direct.exchange(request)),
+        exchange,
         webSocket: (url, { headers }) => {
           const native = (): WebSocket =>
             new WebSocket(url, {

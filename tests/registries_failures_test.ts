@@ -8,8 +8,10 @@ import { LIMITS } from "../src/core/limits.ts";
 import { OutpostError } from "../src/core/errors.ts";
 import type { Clock, Registry, RegistryCredentials } from "../src/core/ports.ts";
 import { createDenoTransport } from "../src/net/deno_transport.ts";
+import { DirectClient, type DirectExchange } from "../src/net/direct.ts";
 import { createRegistryProvider, type RegistryOptions } from "../src/registries/mod.ts";
 import { collect } from "../src/registries/registry_suite.ts";
+import { dialer } from "../src/world.ts";
 import { RecordingLogger } from "./fakes/logger.ts";
 import { systemClock } from "./fakes/clock.ts";
 import { artifactoryPathFront } from "./fronts/artifactory_front.ts";
@@ -48,11 +50,14 @@ async function withRegistry<T>(
   clock: Clock = systemClock,
 ): Promise<T> {
   const transport = createDenoTransport({ fetch, createHttpClient: Deno.createHttpClient });
-  const registries = createRegistryProvider({ transport, clock, logger: new RecordingLogger(), options });
+  const direct = new DirectClient({ dial: dialer([]), clock });
+  const exchange: DirectExchange = (request) => direct.exchange(request);
+  const registries = createRegistryProvider({ transport, exchange, clock, logger: new RecordingLogger(), options });
   try {
     return await use(registries.open({ type: "oci", base: "", ...credentials }));
   } finally {
     registries.close();
+    direct.close();
   }
 }
 

@@ -8,6 +8,10 @@ import { LIMITS } from "../core/limits.ts";
 import type { ByteStream, Clock } from "../core/ports.ts";
 import { concatBytes } from "../lib/bytes.ts";
 import { classifyTransportError } from "./classify.ts";
+import type { PulledBody } from "./pulled_body.ts";
+
+/** The body of an answer that is still on its way: of `fetch`, or of a connection of our own. */
+export type AnswerBody = ByteStream | PulledBody;
 
 /** Options of {@link BodyReader}. */
 export interface BodyReaderOptions {
@@ -25,7 +29,7 @@ const BUFFER_BYTES = 64 * 1024;
 /** Why the timer stops: made once, since a reason of its own for each costs as much as all the rest. */
 const OVER = new DOMException("The body is over", "AbortError");
 
-type Reader = ReadableStreamBYOBReader | ReadableStreamDefaultReader<Uint8Array<ArrayBuffer>>;
+type Reader = ReadableStreamBYOBReader | ReadableStreamDefaultReader<Uint8Array<ArrayBuffer>> | PulledBody;
 
 /**
  * Reads a body piece by piece without copying. A body that brings fewer than LIMITS.progressBytes in LIMITS.noProgressMs
@@ -37,8 +41,8 @@ export class BodyReader {
   readonly #patience: Patience;
   #buffer = new ArrayBuffer(0);
 
-  constructor(body: ByteStream, options: BodyReaderOptions) {
-    this.#reader = options.reuseBuffer === true ? byteReader(body) : body.getReader();
+  constructor(body: AnswerBody, options: BodyReaderOptions) {
+    this.#reader = readerOf(body, options);
     if (this.#reader instanceof ReadableStreamBYOBReader) this.#buffer = new ArrayBuffer(BUFFER_BYTES);
     this.#options = options;
     this.#patience = new Patience(options);
@@ -64,10 +68,14 @@ export class BodyReader {
   /** Gives the connection back; safe to call at any time. */
   async cancel(): Promise<void> {
     this.#patience.end();
-    await this.#reader.cancel().catch(() => {});
+    await Promise.resolve(this.#reader.cancel()).catch(() => {});
   }
 
   async #pull(): Promise<Uint8Array<ArrayBuffer> | undefined> {
+    if (isPulled(this.#reader)) {
+      const piece = await this.#reader.read();
+      return this.#options.reuseBuffer === true ? piece : piece?.slice();
+    }
     const { done, value } = this.#reader instanceof ReadableStreamBYOBReader
       ? await this.#reader.read(new Uint8Array(this.#buffer))
       : await this.#reader.read();
@@ -164,7 +172,7 @@ class Patience {
  * @throws {OutpostError} LIMIT_EXCEEDED, and what {@link BodyReader.read} throws.
  */
 export async function readAll(
-  body: ByteStream,
+  body: AnswerBody,
   maxBytes: number,
   options: BodyReaderOptions & { readonly truncate?: boolean },
 ): Promise<Uint8Array<ArrayBuffer>> {
@@ -186,6 +194,21 @@ export async function readAll(
   }
   const [only] = chunks;
   return chunks.length === 1 && only !== undefined ? only : concatBytes(chunks);
+}
+
+/** Gives up a body that nobody reads; never rejects. */
+export async function cancelBody(body: AnswerBody | null): Promise<void> {
+  if (body instanceof ReadableStream && body.locked) return;
+  await Promise.resolve(body?.cancel()).catch(() => {});
+}
+
+function readerOf(body: AnswerBody, { reuseBuffer }: BodyReaderOptions): Reader {
+  if (!(body instanceof ReadableStream)) return body;
+  return reuseBuffer === true ? byteReader(body) : body.getReader();
+}
+
+function isPulled(reader: Reader): reader is PulledBody {
+  return "take" in reader;
 }
 
 /** A reader that fills the caller's buffer, where the stream is a byte stream: bodies of `fetch` are. */

@@ -1,5 +1,5 @@
 /**
- * HTTP/1.1 without `fetch`, for what the broker relays (docs/adr/008-direct-http.md): no stream, no `Headers` and no
+ * HTTP/1.1 without `fetch`, for what the broker relays and for layers (docs/adr/008-direct-http.md): no stream, no `Headers` and no
  * `Request` for each exchange, bodies verbatim, one buffer per body. Connections are kept for the next exchange. It makes
  * direct connections only; where none can be made, its owner asks `fetch`, which knows proxies and explains failures.
  *

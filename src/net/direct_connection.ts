@@ -21,11 +21,11 @@ export interface ByteConnection {
 /** Holds a head and a small body; a connection at rest waits in it for its end. */
 const BUFFER_BYTES = 16 * 1024;
 /** What one read of a large body may bring. */
-const LARGE_BUFFER_BYTES = 128 * 1024;
+const LARGE_BUFFER_BYTES = 256 * 1024;
 /** Holds the head of a request and a small body. */
 const OUTPUT_BYTES = 4 * 1024;
 /** Large buffers that are kept for the next body. */
-const LARGE_BUFFERS = 8;
+const LARGE_BUFFERS = 4;
 const largeBuffers: Uint8Array<ArrayBuffer>[] = [];
 
 /** A connection. One exchange at a time. */

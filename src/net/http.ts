@@ -8,10 +8,11 @@
  */
 import { OutpostError } from "../core/errors.ts";
 import { LIMITS } from "../core/limits.ts";
-import type { ByteStream, Clock, Fetch, Logger } from "../core/ports.ts";
+import type { Clock, Fetch, Logger } from "../core/ports.ts";
 import { withDeadline } from "../lib/deadline.ts";
-import { abortable, cancelled, readAll } from "./body.ts";
+import { abortable, type AnswerBody, cancelBody, cancelled, readAll } from "./body.ts";
 import { classifyTransportError } from "./classify.ts";
+import type { DirectExchange } from "./direct.ts";
 import { checkRedirect, redactUrl } from "./origin.ts";
 import type { Attempt, RequestGate } from "./retry.ts";
 
@@ -49,13 +50,15 @@ export interface BufferedResponse extends HttpResponse {
 
 /** An answer whose body is still on its way. The owner must read it to the end or cancel it. */
 export interface StreamedResponse extends HttpResponse {
-  readonly body: ByteStream | null;
+  readonly body: AnswerBody | null;
 }
 
 /** What {@link HttpClient} needs. */
 export interface HttpClientOptions {
   /** The `fetch` for a URL: a client certificate is for the registry's own origin only. */
   readonly fetchFor: (url: URL) => Fetch;
+  /** Streams answers of `http:` over connections of our own (docs/adr/008-direct-http.md). @default `fetch` does */
+  readonly exchange?: DirectExchange | undefined;
   readonly gate: RequestGate;
   readonly clock: Clock;
   readonly logger: Logger;
@@ -70,7 +73,18 @@ const REDIRECTS = new Set([301, 302, 303, 307, 308]);
 
 interface Reply extends Attempt {
   readonly url: URL;
-  readonly body: ByteStream | null;
+  readonly body: AnswerBody | null;
+}
+
+/** What is sent of a request: to where its redirects lead, with the headers that may go there. */
+interface Hop {
+  readonly url: URL;
+  readonly headers: Readonly<Record<string, string>>;
+  /**
+   * Whether a connection of our own may do: for a body that is handed on as it comes, at the origin that the request is for.
+   * Elsewhere the rules of `fetch` hold, as of ports that are none of HTTP's.
+   */
+  readonly direct: boolean;
 }
 
 interface BufferedReply extends Reply {
@@ -93,19 +107,20 @@ export class HttpClient {
    */
   async request(request: HttpRequest, maxBytes: number, signal: AbortSignal): Promise<BufferedResponse> {
     const { answer, retryAt } = await this.#run(request, signal, async (): Promise<BufferedReply> => {
-      const reply = await this.#follow(request, signal);
+      const reply = await this.#follow(request, false, signal);
       return { ...reply, bytes: await this.#buffer(reply, maxBytes, signal) };
     });
     return { status: answer.status, headers: answer.headers, url: answer.url, retryAt, body: answer.bytes };
   }
 
   /**
-   * Sends a request and hands the body on as it comes. `signal` stays tied to the body.
+   * Sends a request and hands the body on as it comes, which is not decoded: the request is to ask for `identity`.
+   * `signal` stays tied to the body.
    *
    * @throws {OutpostError} as {@link HttpClient.request}.
    */
   async stream(request: HttpRequest, signal: AbortSignal): Promise<StreamedResponse> {
-    const { answer, retryAt } = await this.#run(request, signal, () => this.#follow(request, signal));
+    const { answer, retryAt } = await this.#run(request, signal, () => this.#follow(request, true, signal));
     return { status: answer.status, headers: answer.headers, url: answer.url, retryAt, body: answer.body };
   }
 
@@ -124,11 +139,15 @@ export class HttpClient {
   }
 
   /** One exchange with the redirects that it leads to. */
-  async #follow(request: HttpRequest, signal: AbortSignal): Promise<Reply> {
+  async #follow(request: HttpRequest, direct: boolean, signal: AbortSignal): Promise<Reply> {
     let url = request.url;
     let headers: Readonly<Record<string, string>> = { ...request.headers, "user-agent": this.#options.userAgent };
     for (let hop = 0;; hop++) {
-      const reply = await this.#exchange(request, url, headers, signal);
+      const reply = await this.#exchange(
+        request,
+        { url, headers, direct: direct && url.origin === request.url.origin },
+        signal,
+      );
       const location = reply.headers.get("location");
       if (request.method === "POST" || !REDIRECTS.has(reply.status) || location === null) return reply;
       await reply.discard();
@@ -140,35 +159,69 @@ export class HttpClient {
     }
   }
 
-  async #exchange(
-    request: HttpRequest,
-    url: URL,
-    headers: Readonly<Record<string, string>>,
-    signal: AbortSignal,
-  ): Promise<Reply> {
-    const { clock, logger, fetchFor } = this.#options;
+  async #exchange(request: HttpRequest, hop: Hop, signal: AbortSignal): Promise<Reply> {
+    const { clock, logger } = this.#options;
+    const { url } = hop;
     const ms = request.timeoutMs ?? LIMITS.responseTimeoutMs;
     const began = clock.now();
     try {
-      const response = await withDeadline({ clock, ms, what: `The request to ${url.host}`, signal }, (deadline) => {
-        const type = request.content === undefined ? {} : { "content-type": request.content.type };
-        const body = request.form ?? request.content?.text;
-        const init = { method: request.method, redirect: "manual" as const, signal: deadline };
-        const withHeaders = { ...init, headers: { ...headers, ...type } };
-        const sent = new Request(url, body === undefined ? withHeaders : { ...withHeaders, body });
-        return abortable(fetchFor(url)(sent), deadline);
-      });
+      const limit = { clock, ms, what: `The request to ${url.host}`, signal };
+      const answer = await withDeadline(
+        limit,
+        async (deadline) =>
+          await this.#direct(request, hop, signal, deadline) ?? await this.#fetch(request, hop, deadline),
+      );
       logger.debug("HTTP", {
         method: request.method,
         url: redactUrl(url),
-        status: response.status,
+        status: answer.status,
         ms: clock.now() - began,
       });
-      return reply(response, url);
+      return answer;
     } catch (error) {
       const failure = signal.aborted ? cancelled(signal) : this.#explain(error, url, ms);
       logger.debug("HTTP failed", { method: request.method, url: redactUrl(url), code: failure.code });
       throw failure;
+    }
+  }
+
+  async #fetch(request: HttpRequest, { url, headers }: Hop, deadline: AbortSignal): Promise<Reply> {
+    const type = request.content === undefined ? {} : { "content-type": request.content.type };
+    const body = request.form ?? request.content?.text;
+    const init = { method: request.method, redirect: "manual" as const, signal: deadline };
+    const withHeaders = { ...init, headers: { ...headers, ...type } };
+    const sent = new Request(url, body === undefined ? withHeaders : { ...withHeaders, body });
+    const response = await abortable(this.#options.fetchFor(url)(sent), deadline);
+    return replyOf(response.status, response.headers, url, response.body);
+  }
+
+  /**
+   * A download without `fetch`, which costs twice the time where there is no TLS. When it does not begin `fetch` is asked,
+   * which explains failures.
+   */
+  async #direct(
+    request: HttpRequest,
+    { url, headers, direct }: Hop,
+    signal: AbortSignal,
+    deadline: AbortSignal,
+  ): Promise<Reply | undefined> {
+    const { exchange } = this.#options;
+    if (exchange === undefined || !direct || request.method !== "GET" || url.protocol !== "http:") return undefined;
+    try {
+      const response = await exchange({
+        method: "GET",
+        url,
+        fields: Object.entries(headers),
+        signal,
+        headSignal: deadline,
+      });
+      if (response === undefined) return undefined;
+      const fields = response.fields.map(([name, value]): [string, string] => [name, value]);
+      return replyOf(response.status, new Headers(fields), url, response.body);
+    } catch {
+      signal.throwIfAborted();
+      deadline.throwIfAborted();
+      return undefined;
     }
   }
 
@@ -194,17 +247,8 @@ export class HttpClient {
   }
 }
 
-function reply(response: Response, url: URL): Reply {
-  const body = response.body as ByteStream | null;
-  return {
-    status: response.status,
-    headers: response.headers,
-    url,
-    body,
-    discard: async () => {
-      if (body !== null && !body.locked) await body.cancel().catch(() => {});
-    },
-  };
+function replyOf(status: number, headers: Headers, url: URL, body: AnswerBody | null): Reply {
+  return { status, headers, url, body, discard: () => cancelBody(body) };
 }
 
 function withoutCredentials(headers: Readonly<Record<string, string>>): Readonly<Record<string, string>> {

@@ -7,6 +7,7 @@
  */
 import { OutpostError } from "../core/errors.ts";
 import { LIMITS } from "../core/limits.ts";
+import { cancelBody } from "../net/body.ts";
 import type { BufferedResponse, HttpClient, HttpRequest, HttpResponse, StreamedResponse } from "../net/http.ts";
 import { type Challenge, parseChallenges, parseScopes } from "./challenge.ts";
 import { basicAuthorization } from "./credentials.ts";
@@ -86,7 +87,7 @@ export class Authenticator {
 
   /** The same for an answer that is read by the caller as it comes. */
   stream(target: AuthorizedRequest, signal: AbortSignal): Promise<Authorized<StreamedResponse>> {
-    const drop = async (response: StreamedResponse): Promise<void> => await response.body?.cancel().catch(() => {});
+    const drop = (response: StreamedResponse): Promise<void> => cancelBody(response.body);
     return this.#run(target, (request) => this.#options.client.stream(request, signal), drop, signal);
   }
 

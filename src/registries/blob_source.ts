@@ -13,7 +13,7 @@ import { LayerError, OutpostError } from "../core/errors.ts";
 import { LIMITS } from "../core/limits.ts";
 import type { ByteSource, Clock, Logger } from "../core/ports.ts";
 import type { Descriptor } from "../core/types.ts";
-import { BodyReader, cancelled } from "../net/body.ts";
+import { BodyReader, cancelBody, cancelled } from "../net/body.ts";
 import type { StreamedResponse } from "../net/http.ts";
 import { backoffMs } from "../net/retry.ts";
 
@@ -139,7 +139,7 @@ class BlobSource implements ByteSource {
     const response = await this.#options.request(ranged ? `bytes=${this.#received}-${size - 1}` : undefined);
     const problem = this.#mismatch(response, ranged);
     if (problem === undefined) return this.#accept(response, response.status === 206 ? this.#received : 0);
-    await response.body?.cancel().catch(() => {});
+    await cancelBody(response.body);
     if (!ranged) throw this.#damaged(problem);
     this.#options.logger.debug("Registry does not resume", { problem });
     this.#rangesWork = false;

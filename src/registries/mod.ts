@@ -6,6 +6,7 @@
 import { OutpostError } from "../core/errors.ts";
 import { LIMITS } from "../core/limits.ts";
 import type { Clock, Fetch, Logger, Registry, RegistryCredentials, RegistryProvider } from "../core/ports.ts";
+import type { DirectExchange } from "../net/direct.ts";
 import { HttpClient } from "../net/http.ts";
 import { RequestGate } from "../net/retry.ts";
 import type { ClientCertificate, HttpTransport, OpenTransport } from "../net/transport.ts";
@@ -96,6 +97,8 @@ export interface RegistryOptions {
 /** What {@link createRegistryProvider} needs. */
 export interface RegistryProviderDependencies {
   readonly transport: HttpTransport;
+  /** See {@link HttpClientOptions.exchange}. */
+  readonly exchange?: DirectExchange | undefined;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly options?: RegistryOptions | undefined;
@@ -149,7 +152,7 @@ class Provider implements ClosableRegistryProvider {
   }
 
   #make(key: string, credentials: RegistryCredentials): Registry {
-    const { clock, logger, options = {} } = this.#dependencies;
+    const { clock, logger, exchange, options = {} } = this.#dependencies;
     const type = resolveType(credentials.type);
     if (type === undefined) {
       throw new OutpostError("CREDENTIALS_INVALID", "Cannot open the registry: its type is not known", {
@@ -160,6 +163,7 @@ class Provider implements ClosableRegistryProvider {
     const { origin } = flavour.endpoint(credentials);
     const client = new HttpClient({
       fetchFor: (url) => this.#fetchFor(url, origin),
+      exchange,
       gate: this.#gate,
       clock,
       logger,
