@@ -55,7 +55,8 @@ async function runJob(store: NatsStore): Promise<void> {
   });
   const job = await store.claim(lease);
   const result = crypto.getRandomValues(new Uint8Array(RESULT_BYTES));
-  const done = await store.complete(id, { owner: OWNER, sequence: 0, outcome: "success", resultKey, result, now });
+  const end = { owner: OWNER, sequence: 0, outcome: "success", resultKey, result, now } as const;
+  const done = await store.complete(id, { ...end, sendUntil: lease.until });
   const callback = await store.nextCallback(lease, []);
   await store.result(resultKey, now);
   const state = await store.settle(id, 0, { owner: OWNER, now });

@@ -57,8 +57,11 @@ export interface StreamedResponse extends HttpResponse {
 export interface HttpClientOptions {
   /** The `fetch` for a URL: a client certificate is for the registry's own origin only. */
   readonly fetchFor: (url: URL) => Fetch;
-  /** Streams answers of `http:` over connections of our own (docs/adr/008-direct-http.md). @default `fetch` does */
-  readonly exchange?: DirectExchange | undefined;
+  /**
+   * Connections of our own for an `http:` URL (docs/adr/008-direct-http.md); undefined where `fetch` is to be asked, whose rules
+   * then hold, as of ports that are none of HTTP's. @default `fetch` for all
+   */
+  readonly exchangeFor?: ((url: URL) => DirectExchange | undefined) | undefined;
   readonly gate: RequestGate;
   readonly clock: Clock;
   readonly logger: Logger;
@@ -80,11 +83,6 @@ interface Reply extends Attempt {
 interface Hop {
   readonly url: URL;
   readonly headers: Readonly<Record<string, string>>;
-  /**
-   * Whether a connection of our own may do: for a body that is handed on as it comes, at the origin that the request is for.
-   * Elsewhere the rules of `fetch` hold, as of ports that are none of HTTP's.
-   */
-  readonly direct: boolean;
 }
 
 interface BufferedReply extends Reply {
@@ -107,20 +105,19 @@ export class HttpClient {
    */
   async request(request: HttpRequest, maxBytes: number, signal: AbortSignal): Promise<BufferedResponse> {
     const { answer, retryAt } = await this.#run(request, signal, async (): Promise<BufferedReply> => {
-      const reply = await this.#follow(request, false, signal);
+      const reply = await this.#follow(request, signal);
       return { ...reply, bytes: await this.#buffer(reply, maxBytes, signal) };
     });
     return { status: answer.status, headers: answer.headers, url: answer.url, retryAt, body: answer.bytes };
   }
 
   /**
-   * Sends a request and hands the body on as it comes, which is not decoded: the request is to ask for `identity`.
-   * `signal` stays tied to the body.
+   * Sends a request and hands the body on as it comes. `signal` stays tied to the body.
    *
    * @throws {OutpostError} as {@link HttpClient.request}.
    */
   async stream(request: HttpRequest, signal: AbortSignal): Promise<StreamedResponse> {
-    const { answer, retryAt } = await this.#run(request, signal, () => this.#follow(request, true, signal));
+    const { answer, retryAt } = await this.#run(request, signal, () => this.#follow(request, signal));
     return { status: answer.status, headers: answer.headers, url: answer.url, retryAt, body: answer.body };
   }
 
@@ -139,15 +136,11 @@ export class HttpClient {
   }
 
   /** One exchange with the redirects that it leads to. */
-  async #follow(request: HttpRequest, direct: boolean, signal: AbortSignal): Promise<Reply> {
+  async #follow(request: HttpRequest, signal: AbortSignal): Promise<Reply> {
     let url = request.url;
     let headers: Readonly<Record<string, string>> = { ...request.headers, "user-agent": this.#options.userAgent };
     for (let hop = 0;; hop++) {
-      const reply = await this.#exchange(
-        request,
-        { url, headers, direct: direct && url.origin === request.url.origin },
-        signal,
-      );
+      const reply = await this.#exchange(request, { url, headers }, signal);
       const location = reply.headers.get("location");
       if (request.method === "POST" || !REDIRECTS.has(reply.status) || location === null) return reply;
       await reply.discard();
@@ -196,33 +189,30 @@ export class HttpClient {
   }
 
   /**
-   * A download without `fetch`, which costs twice the time where there is no TLS. When it does not begin `fetch` is asked,
-   * which explains failures.
+   * The same without `fetch`, which takes twice the time for a layer where there is no TLS. When no answer comes, or one that
+   * is to be decoded, `fetch` is asked, which decodes and explains failures.
    */
   async #direct(
-    request: HttpRequest,
-    { url, headers, direct }: Hop,
+    { method }: HttpRequest,
+    { url, headers }: Hop,
     signal: AbortSignal,
     deadline: AbortSignal,
   ): Promise<Reply | undefined> {
-    const { exchange } = this.#options;
-    if (exchange === undefined || !direct || request.method !== "GET" || url.protocol !== "http:") return undefined;
+    const exchange = method === "POST" || url.protocol !== "http:" ? undefined : this.#options.exchangeFor?.(url);
+    if (exchange === undefined) return undefined;
     try {
-      const response = await exchange({
-        method: "GET",
-        url,
-        fields: Object.entries(headers),
-        signal,
-        headSignal: deadline,
-      });
+      const response = await exchange({ method, url, fields: Object.entries(headers), signal, headSignal: deadline });
       if (response === undefined) return undefined;
-      const fields = response.fields.map(([name, value]): [string, string] => [name, value]);
-      return replyOf(response.status, new Headers(fields), url, response.body);
+      const found = new Headers(response.fields.map(([name, value]): [string, string] => [name, value]));
+      if (!found.has("content-encoding") || headers["accept-encoding"] === "identity") {
+        return replyOf(response.status, found, url, response.body);
+      }
+      response.body.cancel();
     } catch {
       signal.throwIfAborted();
       deadline.throwIfAborted();
-      return undefined;
     }
+    return undefined;
   }
 
   #explain(error: unknown, url: URL, ms: number): OutpostError {

@@ -1,4 +1,4 @@
-/** Downloads over connections of our own, on real sockets. */
+/** Requests over connections of our own, on real sockets. */
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { systemClock } from "../../tests/fakes/clock.ts";
 import { freePort } from "../../tests/peers/process.ts";
@@ -11,7 +11,7 @@ import { RequestGate } from "./retry.ts";
 const BYTES = 1_000_000;
 const signal = new AbortController().signal;
 
-describe("HttpClient.stream() over connections of our own", () => {
+describe("HttpClient over connections of our own", () => {
   let direct: DirectClient;
   let dialled: number;
   let fetched: string[];
@@ -43,7 +43,7 @@ describe("HttpClient.stream() over connections of our own", () => {
         fetched.push(`${request.method} ${url.pathname}`);
         return fetch(request);
       },
-      exchange,
+      exchangeFor: (url) => url.hostname === "127.0.0.1" ? exchange : undefined,
       gate: new RequestGate({ clock: systemClock, logger }),
       clock: systemClock,
       logger,
@@ -89,13 +89,27 @@ describe("HttpClient.stream() over connections of our own", () => {
     expect(fetched).toEqual([]);
   });
 
-  it("asks fetch where no connection can be made or its answer cannot be read, and for all that is not streamed", async () => {
+  it("reads whole answers on the same connection, and decodes none that it did not ask for", async () => {
+    handler = ({ method }) => new Response(method === "HEAD" ? null : "manifest", { headers: { etag: '"2"' } });
+    for (const method of ["GET", "HEAD", "GET"] as const) {
+      const { headers, body } = await client().request({ ...get(), method, headers: {} }, 100, signal);
+      expect([headers.get("etag"), body.length]).toEqual(['"2"', method === "HEAD" ? 0 : 8]);
+    }
+    expect([dialled, fetched]).toEqual([1, []]);
+    const packed = new Response(new Blob(["manifest"]).stream().pipeThrough(new CompressionStream("gzip")));
+    const bytes = await packed.arrayBuffer();
+    handler = () => new Response(bytes, { headers: { "content-encoding": "gzip" } });
+    const { body } = await client().request({ ...get(), headers: {} }, 100, signal);
+    expect([new TextDecoder().decode(body), fetched]).toEqual(["manifest", ["GET /blob"]]);
+  });
+
+  it("asks fetch where no connection can be made or its answer cannot be read, and for what is sent", async () => {
     const failing: DirectExchange = () => Promise.reject(new Error("odd"));
     for (const exchange of [failing, () => Promise.resolve(undefined)]) {
       expect(await read(await client(exchange).stream(get(), signal))).toBe(BYTES);
     }
-    await client().request(get("/manifest"), 2 * BYTES, signal);
-    expect(fetched).toEqual(["GET /blob", "GET /blob", "GET /manifest"]);
+    await client().request({ ...get("/token"), method: "POST" }, 2 * BYTES, signal);
+    expect(fetched).toEqual(["GET /blob", "GET /blob", "POST /token"]);
     await expect(client().stream(get("/x", `https://127.0.0.1:${freePort()}`), signal)).rejects.toMatchObject({
       code: "CONNECTION_REFUSED",
     });

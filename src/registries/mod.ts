@@ -97,7 +97,7 @@ export interface RegistryOptions {
 /** What {@link createRegistryProvider} needs. */
 export interface RegistryProviderDependencies {
   readonly transport: HttpTransport;
-  /** See {@link HttpClientOptions.exchange}. */
+  /** For the registry's own origin, see {@link HttpClientOptions.exchangeFor}. @default `fetch` for all */
   readonly exchange?: DirectExchange | undefined;
   readonly clock: Clock;
   readonly logger: Logger;
@@ -163,7 +163,7 @@ class Provider implements ClosableRegistryProvider {
     const { origin } = flavour.endpoint(credentials);
     const client = new HttpClient({
       fetchFor: (url) => this.#fetchFor(url, origin),
-      exchange,
+      exchangeFor: (url) => url.origin === origin ? exchange : undefined,
       gate: this.#gate,
       clock,
       logger,
