@@ -12,7 +12,7 @@ import type { Clock, Fetch, Logger } from "../core/ports.ts";
 import { withDeadline } from "../lib/deadline.ts";
 import { abortable, type AnswerBody, cancelBody, cancelled, readAll } from "./body.ts";
 import { classifyTransportError } from "./classify.ts";
-import type { DirectExchange } from "./direct.ts";
+import type { DirectExchange, DirectResponse } from "./direct.ts";
 import { checkRedirect, redactUrl } from "./origin.ts";
 import type { Attempt, RequestGate } from "./retry.ts";
 
@@ -200,18 +200,19 @@ export class HttpClient {
   ): Promise<Reply | undefined> {
     const exchange = method === "POST" || url.protocol !== "http:" ? undefined : this.#options.exchangeFor?.(url);
     if (exchange === undefined) return undefined;
+    let response: DirectResponse | undefined;
     try {
-      const response = await exchange({ method, url, fields: Object.entries(headers), signal, headSignal: deadline });
+      response = await exchange({ method, url, fields: Object.entries(headers), signal, headSignal: deadline });
       if (response === undefined) return undefined;
       const found = new Headers(response.fields.map(([name, value]): [string, string] => [name, value]));
       if (!found.has("content-encoding") || headers["accept-encoding"] === "identity") {
         return replyOf(response.status, found, url, response.body);
       }
-      response.body.cancel();
     } catch {
       signal.throwIfAborted();
       deadline.throwIfAborted();
     }
+    response?.body.cancel();
     return undefined;
   }
 
