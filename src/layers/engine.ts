@@ -18,7 +18,7 @@ import { compileWants } from "./matcher.ts";
 import { Pacer } from "./pacer.ts";
 
 /** Changes whenever the same layer and patterns would give other facts. */
-const EXTRACTOR_VERSION = 3;
+const EXTRACTOR_VERSION = 4;
 
 /** Options of {@link createLayerEngine}. */
 export interface LayerEngineOptions {

@@ -51,6 +51,13 @@ export interface CollectedFacts {
 const WHITEOUT = ".wh.";
 const WHITEOUT_META = ".wh..wh.";
 const OPAQUE = ".wh..wh..opq";
+/** Where a hard link leads, as of the moment at which it was made: what stands there later is another file. */
+interface Link {
+  readonly target: string;
+  /** When the target was a hard link itself. */
+  readonly next: Link | undefined;
+}
+
 /** What a directory with entries costs. */
 const DIRECTORY_BYTES = 256;
 
@@ -65,9 +72,9 @@ export class FactsCollector implements TarSink {
   /** Contents of link targets that are not entries themselves. */
   readonly #targets = new Map<string, ReadFile>();
   /** Hard links that nobody wants: a wanted one may point to them. */
-  readonly #otherLinks = new Map<string, string>();
-  /** Wanted links whose content was not at hand, with their targets as of that moment, see `#chain`. */
-  readonly #unresolved = new Map<string, readonly string[]>();
+  readonly #otherLinks = new Map<string, Link>();
+  /** Wanted links whose content was not at hand. */
+  readonly #unresolved = new Map<string, Link>();
   /** What entries and their directories stand in each directory, so that a replacement finds what is below it. */
   readonly #children = new Map<string, Set<string>>();
   readonly #replaced = new PathHashes();
@@ -168,7 +175,8 @@ export class FactsCollector implements TarSink {
     const missing = new Map<string, Want>();
     if (this.#unresolved.size === 0) return missing;
     const sorted = this.#replaced.sorted();
-    for (const [path, chain] of this.#unresolved) {
+    for (const [path, link] of this.#unresolved) {
+      const chain = this.#chain(link);
       const last = chain[chain.length - 1] ?? "";
       if (this.#entries.get(path)?.kind !== "hardlink") continue;
       if (!hasPath(sorted, last) && !this.#entries.has(last)) continue;
@@ -199,16 +207,20 @@ export class FactsCollector implements TarSink {
     };
   }
 
-  /** The target, and where it leads when it is a hard link itself. */
-  #chain(target: string): string[] {
-    const chain = [target];
-    let at = target;
-    while (chain.length <= this.#options.limits.linkHops) {
-      const entry = this.#entries.get(at);
-      const next = entry?.kind === "hardlink" ? entry.target : this.#otherLinks.get(at);
-      if (next === undefined || chain.includes(next)) break;
-      chain.push(next);
-      at = next;
+  #link(target: string): Link {
+    const wanted = this.#entries.get(target)?.kind === "hardlink" ? this.#unresolved.get(target) : undefined;
+    return { target, next: wanted ?? this.#otherLinks.get(target) };
+  }
+
+  /** The targets of a link, one behind the other. */
+  #chain(link: Link): readonly string[] {
+    const chain: string[] = [];
+    for (
+      let at: Link | undefined = link;
+      at !== undefined && chain.length <= this.#options.limits.linkHops;
+      at = at.next
+    ) {
+      chain.push(at.target);
     }
     return chain;
   }
@@ -277,7 +289,8 @@ export class FactsCollector implements TarSink {
   /** Links to files of this layer in which extractors found nothing: there is nothing to know of them either. */
   #dropEmptyLinks(): void {
     const sorted = this.#unresolved.size === 0 ? undefined : this.#replaced.sorted();
-    for (const [path, chain] of this.#unresolved) {
+    for (const [path, link] of this.#unresolved) {
+      const chain = this.#chain(link);
       const entry = this.#entries.get(path);
       const inLayer = sorted !== undefined && hasPath(sorted, chain[chain.length - 1] ?? "");
       if (inLayer && entry?.kind === "hardlink" && entry.optional === true) this.#forget(path);
@@ -331,7 +344,7 @@ export class FactsCollector implements TarSink {
     const want = this.#want(path);
     const entry = this.#entries.get(target);
     const linked = this.#targets.get(target) ?? fileOf(entry);
-    const chain = this.#chain(target);
+    const link = this.#link(target);
     this.#replace(path);
     if (entry?.kind === "symlink") {
       this.#onSymlink(path, entry.target);
@@ -341,7 +354,7 @@ export class FactsCollector implements TarSink {
     if (want.limit === 0 && want.extractors.length === 0) {
       this.#replaced.add(path);
       if (!this.#memory.chargeLink(path.length + target.length)) return;
-      this.#otherLinks.set(path, target);
+      this.#otherLinks.set(path, link);
       this.#register(path);
       return;
     }
@@ -352,7 +365,7 @@ export class FactsCollector implements TarSink {
     if (want.limit > 0 && size > want.limit) this.#keepOversize(path, size, want.limit);
     else if (linked !== undefined && whole) this.#setOrReplace(path, entryOf(linked, path, want));
     else {
-      this.#unresolved.set(path, chain);
+      this.#unresolved.set(path, link);
       const optional = seen && want.limit === 0;
       this.#set(path, { kind: "hardlink", path, target, ...(optional && { optional }) });
     }

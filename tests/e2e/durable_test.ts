@@ -10,7 +10,7 @@ import { freePort, poll, run, startProcess, within } from "../peers/process.ts";
 import { type CallbackServer, startCallbackServer } from "./callback_server.ts";
 import { type DaemonProcess, denoEnv, ROOT, startDaemonProcess } from "./daemon.ts";
 
-/** Kills of the acked-set loop; `deno task kill-test` does 200. */
+/** Kills of the acked-set loop; `deno task kills` does 200. */
 const KILLS = Number(Deno.env.get("OUTPOST_TEST_KILLS") ?? 30);
 const JOBS_PER_ROUND = 20;
 const LAYERS = buildImage({
