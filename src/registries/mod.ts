@@ -106,7 +106,7 @@ export interface RegistryProviderDependencies {
 
 /** A provider that can be shut down. */
 export interface ClosableRegistryProvider extends RegistryProvider {
-  /** Closes all connections; registries that it opened fail from then on. */
+  /** Closes all connections but those of `exchange`, which are its owner's; registries that it opened fail from then on. */
   close(): void;
 }
 

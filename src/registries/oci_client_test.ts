@@ -12,6 +12,7 @@ import type { LayerHandle, RegistryCredentials } from "../core/ports.ts";
 import { readSource } from "../lib/byte_sources.ts";
 import { buildImage } from "../lib/oci_builder.ts";
 import { createDenoTransport } from "../net/deno_transport.ts";
+import { DirectClient, type DirectExchange } from "../net/direct.ts";
 import { type ClosableRegistryProvider, createRegistryProvider, type RegistryOptions } from "./mod.ts";
 import { systemClock } from "../../tests/fakes/clock.ts";
 import { codeOf, collect, type RegistrySubject, registrySuite } from "./registry_suite.ts";
@@ -19,9 +20,13 @@ import { codeOf, collect, type RegistrySubject, registrySuite } from "./registry
 const skip = !peersAvailable("docker-registry");
 const signal = new AbortController().signal;
 
-function provider(options: RegistryOptions = {}, logger = new RecordingLogger()): ClosableRegistryProvider {
+function provider(
+  options: RegistryOptions = {},
+  logger = new RecordingLogger(),
+  exchange?: DirectExchange,
+): ClosableRegistryProvider {
   const transport = createDenoTransport({ fetch, createHttpClient: Deno.createHttpClient });
-  return createRegistryProvider({ transport, clock: systemClock, logger, options });
+  return createRegistryProvider({ transport, exchange, clock: systemClock, logger, options });
 }
 
 function credentialsFor(server: DockerRegistry): RegistryCredentials {
@@ -168,11 +173,22 @@ describe.skipIf(skip)("a real docker-registry", () => {
     const redirectTo = `http://127.0.0.1:${store.addr.port}/`;
     await using server = await startDockerRegistry({ mode: "htpasswd", redirectTo });
     await uploadImage(server, "team/app", ["1"], tiny);
-    const registries = provider();
+    const direct = new DirectClient({
+      dial: ({ hostname, port }) => Deno.connect({ hostname, port: Number(port) }),
+      clock: systemClock,
+    });
+    const asked = new Set<string>();
+    const registries = provider({}, undefined, (request) => {
+      asked.add(request.url.origin);
+      return direct.exchange(request);
+    });
     const image = await registries.open(credentialsFor(server)).image("team/app", "1", { signal });
     const source = await (image.layers[0] as LayerHandle).open(signal);
     expect(await readSource(source)).toEqual(layer?.bytes);
     expect(seen).toEqual([null, null]);
+    // The registry alone is on connections of our own.
+    expect([...asked]).toEqual([server.url]);
     registries.close();
+    direct.close();
   });
 });
