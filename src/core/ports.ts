@@ -322,6 +322,8 @@ export interface ExtractOptions {
    * {@link LayerEngine.extract} rejects with.
    */
   readonly reserve?: ((bytes: number) => void) | undefined;
+  /** Told when the reading waits for another process that reads the same layer, until what it gives is disposed of. */
+  readonly onWait?: (() => Disposable) | undefined;
 }
 
 /**

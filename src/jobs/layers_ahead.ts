@@ -12,7 +12,7 @@ export interface LayersAheadOptions {
   readonly engine: LayerEngine;
   /** Bottom first. */
   readonly layers: readonly LayerHandle[];
-  /** Layers that are read at once, the one whose turn it is included. */
+  /** Layers that are read at once, the one whose turn it is included; what waits for another process is not being read. */
   readonly width: number;
   /** What the layers are read for once more. */
   readonly also?: FilePattern | undefined;
@@ -43,6 +43,8 @@ interface Reading {
   /** Most bytes of wanted files, where it began in its turn: the engine sees to that. */
   readonly maxKeptBytes: number | undefined;
   outcome: Outcome | undefined;
+  /** For another process that reads the layer. */
+  waits: boolean;
   /** What its facts take, about. */
   bytes: number;
   /** Set once its turn has come. */
@@ -50,7 +52,8 @@ interface Reading {
 }
 
 /**
- * Reads the layers after the one whose turn it is, as far as they are small. What they hold by then is bounded: one that
+ * Reads the layers after the one whose turn it is, as far as they are small; all of them, while that one waits for another
+ * process: what would be read after the wait as well is read in it. What they hold by then is bounded: one that
  * needs more than LIMITS.aheadKeptBytes gives up, and so do all when the image holds more than LIMITS.keptBytes; they are
  * read in their turn. Any other failure ends those behind it at once, and is told in its turn: a layer below may fail yet.
  *
@@ -62,6 +65,8 @@ export class LayersAhead implements AsyncDisposable {
   readonly #begun = new Set<string>();
   /** The first layer that is known to fail: those behind it are not needed. */
   #end = Infinity;
+  /** The layer whose turn it is. */
+  #index = 0;
   /** What may be held altogether, as of the present turn, and what is. */
   #maxKeptBytes = 0;
   #bytes = 0;
@@ -80,7 +85,9 @@ export class LayersAhead implements AsyncDisposable {
     this.#maxKeptBytes = turn.maxKeptBytes;
     const reading = this.#readings.get(index) ?? this.#begin(index, turn);
     reading.turn = turn;
+    this.#index = index;
     for (let next = index + 1; next < index + this.#options.width; next++) this.#beginAhead(next);
+    this.#goOn();
     await reading.done;
     this.#readings.delete(index);
     this.#holds(reading, 0);
@@ -113,12 +120,23 @@ export class LayersAhead implements AsyncDisposable {
     this.#begin(index, undefined);
   }
 
+  /** Begins more in place of those that wait, when the layer whose turn it is does; where one is read at once, none is. */
+  #goOn(): void {
+    const { layers, width } = this.#options;
+    if (width === 1 || this.#readings.get(this.#index)?.waits !== true) return;
+    const isRead = ({ outcome, waits }: Reading): boolean => outcome === undefined && !waits;
+    for (let next = this.#index + 1; next < layers.length; next++) {
+      if (this.#readings.values().filter(isRead).toArray().length >= width) return;
+      this.#beginAhead(next);
+    }
+  }
+
   #begin(index: number, turn: TurnOptions | undefined): Reading {
     const layer = this.#layer(index);
     const { promise: done, resolve } = Promise.withResolvers<void>();
     const { maxKeptBytes } = turn ?? {};
     const controller = new AbortController();
-    const reading: Reading = { controller, done, maxKeptBytes, outcome: undefined, bytes: 0, turn };
+    const reading: Reading = { controller, done, maxKeptBytes, outcome: undefined, waits: false, bytes: 0, turn };
     this.#begun.add(layerKey(layer));
     this.#readings.set(index, reading);
     void this.#read(layer, reading).then((outcome) => {
@@ -128,6 +146,7 @@ export class LayersAhead implements AsyncDisposable {
         if (reading.turn === undefined) this.#failed(index, reading.outcome.error);
       }
       resolve();
+      this.#goOn();
     });
     return reading;
   }
@@ -149,6 +168,11 @@ export class LayersAhead implements AsyncDisposable {
         maxKeptBytes: reading.maxKeptBytes,
         onProgress: (storedBytes) => reading.turn?.onProgress(storedBytes),
         reserve: (bytes) => this.#reserve(reading, bytes),
+        onWait: () => {
+          reading.waits = true;
+          this.#goOn();
+          return { [Symbol.dispose]: () => reading.waits = false };
+        },
       });
       // Facts that were stored, or that another scan has read, come in one piece.
       this.#reserve(reading, contentBytes(facts));

@@ -27,9 +27,9 @@ export interface ReadLayersOptions {
 }
 
 /**
- * Reads each distinct layer once. Up to LIMITS.layersAtOnce of an image in a registry are read at the same time; they come
- * out, and fail, in the image's order. A layer that cannot be read whole ends it: a result that misses a layer would look
- * clean.
+ * Reads each distinct layer once. Up to LIMITS.layersAtOnce of an image in a registry are read at the same time, beside
+ * those that another process reads; they come out, and fail, in the image's order. A layer that cannot be read whole ends
+ * it: a result that misses a layer would look clean.
  *
  * @throws {LayerError} naming the first layer of the image, from the bottom, that cannot be read.
  * @throws {OutpostError} LIMIT_EXCEEDED when the kept contents of all layers together are too large.

@@ -53,6 +53,49 @@ describe("readLayers()", () => {
     );
   });
 
+  it("reads on in place of the layer whose turn it is while another process reads that", async () => {
+    const engine = new GatedEngine();
+    const names = [...NAMES, "f", "g", "h"];
+    const { facts } = read(engine, gatedImage(names.map((name) => gatedLayer(name))));
+    const a = await engine.reading("a");
+    const wait = a.options.onWait?.();
+    expect(engine.begun).toEqual(["a", "b", "c", "d"]);
+    // One that waits itself makes room too.
+    (await engine.reading("b")).options.onWait?.();
+    expect(engine.begun).toEqual(["a", "b", "c", "d", "e"]);
+    for (const name of ["d", "c"]) (await engine.reading(name)).succeed();
+    await settled();
+    expect(engine.running).toEqual(["a", "b", "e", "f", "g"]);
+    wait?.[Symbol.dispose]();
+    (await engine.reading("f")).succeed();
+    await settled();
+    expect(engine.running).toEqual(["a", "b", "e", "g"]);
+    for (const name of ["a", "b", "e", "g", "h"]) (await engine.reading(name)).succeed();
+    expect(pathsOf(await facts)).toEqual(names);
+  });
+
+  it("reads on when the turn of a layer comes that waits already", async () => {
+    const engine = new GatedEngine();
+    const { facts } = read(engine, gatedImage(NAMES.map((name) => gatedLayer(name))));
+    (await engine.reading("b")).options.onWait?.();
+    expect(engine.begun).toEqual(["a", "b", "c"]);
+    (await engine.reading("a")).succeed();
+    await settled();
+    expect(engine.begun).toEqual(NAMES);
+    for (const name of NAMES.slice(1)) (await engine.reading(name)).succeed();
+    expect(pathsOf(await facts)).toEqual(NAMES);
+  });
+
+  it("reads the layers of an archive in their order, whatever waits", async () => {
+    const engine = new GatedEngine();
+    const { facts } = read(engine, gatedImage(["a", "b"].map((name) => gatedLayer(name)), "docker-archive"));
+    (await engine.reading("a")).options.onWait?.();
+    await settled();
+    expect(engine.begun).toEqual(["a"]);
+    for (const name of ["a", "b"]) (await engine.reading(name)).succeed();
+    await facts;
+  });
+
   it("tells the progress of the layer whose turn it is", async () => {
     const engine = new GatedEngine();
     const { facts, events } = read(engine, gatedImage(["a", "b"].map((name) => gatedLayer(name))));

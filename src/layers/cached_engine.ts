@@ -9,12 +9,20 @@ import type { ExtractOptions, LayerEngine, LayerHandle } from "../core/ports.ts"
 import type { LayerFactsStore, LayerLock } from "../core/store.ts";
 import type { LayerFacts } from "../core/types.ts";
 import type { ScanActivity } from "../lib/idle_scans.ts";
+import { SharedWait } from "../lib/shared_wait.ts";
 
 /** Where facts came from. */
 export type LayerOrigin = "read" | "stored" | "shared";
 
+/** A reading that several scans may share. */
+export interface LayerUnderWay {
+  readonly facts: Promise<LayerFacts>;
+  /** For another process that reads the layer. */
+  readonly wait: SharedWait;
+}
+
 /** Readings that are under way, by key: for all engines of a process. */
-export type LayersUnderWay = Map<string, Promise<LayerFacts>>;
+export type LayersUnderWay = Map<string, LayerUnderWay>;
 
 /** Options of {@link cachedEngine}. */
 export interface CachedEngineOptions {
@@ -22,7 +30,7 @@ export interface CachedEngineOptions {
   /** Without one, only readings under way are shared. */
   readonly store: LayerFactsStore | undefined;
   readonly underWay: LayersUnderWay;
-  /** Told when the scan waits for another process. */
+  /** Told when the scan waits for another process, by itself or through a reading that it shares. */
   readonly activity?: ScanActivity | undefined;
   readonly onLayer?: ((origin: LayerOrigin) => void) | undefined;
 }
@@ -56,10 +64,18 @@ async function extract(
   // Without a digest nothing says that two layers are the same.
   if (digest === undefined) return await read();
   const key = `${digest} ${engine.version} ${JSON.stringify(also ?? null)}`;
+  using _working = cached.activity?.begin();
+  const tell = (): Disposable => {
+    const stack = new DisposableStack();
+    stack.use(cached.activity?.wait());
+    stack.use(options.onWait?.());
+    return stack;
+  };
   for (;;) {
     const other = underWay.get(key);
     if (other === undefined) break;
-    const shared = await unlessAborted(other, signal).catch(() => undefined);
+    using _told = other.wait.follow(tell);
+    const shared = await unlessAborted(other.facts, signal).catch(() => undefined);
     signal.throwIfAborted();
     if (shared !== undefined && fits(shared, layer, options)) {
       onLayer?.("shared");
@@ -68,28 +84,29 @@ async function extract(
     // It failed or was cancelled for reasons of its own; whoever comes first tries next.
     if (underWay.get(key) === other) underWay.delete(key);
   }
-  using _working = cached.activity?.begin();
-  const mine = storedOrRead(cached, key, layer, options, read);
+  const wait = new SharedWait();
+  using _told = wait.follow(tell);
+  const mine = { facts: storedOrRead(cached, key, layer, options, { read, wait }), wait };
   underWay.set(key, mine);
   try {
-    return await mine;
+    return await mine.facts;
   } finally {
     if (underWay.get(key) === mine) underWay.delete(key);
   }
 }
 
 async function storedOrRead(
-  { store, onLayer, activity }: CachedEngineOptions,
+  { store, onLayer }: CachedEngineOptions,
   key: string,
   layer: LayerHandle,
   options: ExtractOptions,
-  read: () => Promise<LayerFacts>,
+  { read, wait }: { readonly read: () => Promise<LayerFacts>; readonly wait: SharedWait },
 ): Promise<LayerFacts> {
   const locked = async (): Promise<LayerLock | undefined> => {
     using stack = new DisposableStack();
     let waits = false;
     return await store?.lock?.(key, options.signal, () => {
-      if (!waits && activity !== undefined) stack.use(activity.wait());
+      if (!waits) stack.use(wait.begin());
       waits = true;
     });
   };

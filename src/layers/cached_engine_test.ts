@@ -178,6 +178,32 @@ describe("cachedEngine()", () => {
     expect([...counts, idleScans.count]).toEqual([0, 1, 0, 0]);
   });
 
+  it("tells all scans that share a reading while it waits for another process", async () => {
+    const { handle, opens } = fakeLayer(BYTES);
+    const store = new LockedStore();
+    const idleScans = new IdleScans();
+    const underWay: LayersUnderWay = new Map();
+    const scans = [0, 1].map(() => cachedEngine({ engine, store, underWay, activity: idleScans.scan() }));
+    const key = `${handle.digest} ${engine.version} null`;
+    const other = await store.lock(key);
+    const told: string[] = [];
+    const allWait = Promise.withResolvers<void>();
+    const readings = scans.map((scan, at) =>
+      scan.extract(handle, {
+        ...idle(),
+        onWait: () => {
+          if (told.push(`${at} waits`) === scans.length) allWait.resolve();
+          return { [Symbol.dispose]: () => told.push(`${at} goes on`) };
+        },
+      })
+    );
+    await allWait.promise;
+    expect([idleScans.count, told]).toEqual([2, ["0 waits", "1 waits"]]);
+    await other[Symbol.asyncDispose]();
+    await Promise.all(readings);
+    expect([idleScans.count, told.slice(2), opens()]).toEqual([0, ["0 goes on", "1 goes on"], 1]);
+  });
+
   it("leaves no lock behind when the reading fails", async () => {
     const { handle } = fakeLayer(BYTES);
     const store = new LockedStore();
