@@ -288,7 +288,10 @@ export interface LayerFactsStore {
 }
 
 /** The right to read a layer; disposing of it releases it and never rejects. */
-export type LayerLock = AsyncDisposable;
+export interface LayerLock extends AsyncDisposable {
+  /** True when nobody has had it before: then facts that were not there when it was asked for are not there now either. */
+  readonly isFirst: boolean;
+}
 
 /** A directory of small files, injected so that nothing below main opens one. Names have no `/` in them. */
 export interface FileStore {

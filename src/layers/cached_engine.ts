@@ -121,7 +121,7 @@ async function storedOrRead(
   if (known !== undefined) return known;
   // Waited for before the engine is asked, which takes memory and connections.
   await using lock = await locked();
-  const others = lock === undefined ? undefined : await stored();
+  const others = lock === undefined || lock.isFirst ? undefined : await stored();
   if (others !== undefined) return others;
   const facts = await read();
   await store?.put(key, facts);

@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import { fakeLayer } from "../../tests/fakes/layer.ts";
 import { tar } from "../../tests/fakes/tar_builder.ts";
 import type { LayerEngine, LayerHandle } from "../core/ports.ts";
-import type { LayerFactsStore } from "../core/store.ts";
+import type { LayerFactsStore, LayerLock } from "../core/store.ts";
 import type { LayerFacts } from "../core/types.ts";
 import { IdleScans } from "../lib/idle_scans.ts";
 import { cachedEngine, type LayerOrigin, type LayersUnderWay } from "./cached_engine.ts";
@@ -33,8 +33,14 @@ class MapStore implements LayerFactsStore {
 /** A store that two processes share. */
 class LockedStore extends MapStore {
   readonly held = new Map<string, Promise<void>>();
+  readonly known = new Set<string>();
   locks = 0;
-  async lock(key: string, _signal?: AbortSignal, onWait?: () => void): Promise<AsyncDisposable> {
+  gets = 0;
+  override get(key: string): Promise<LayerFacts | undefined> {
+    this.gets++;
+    return super.get(key);
+  }
+  async lock(key: string, _signal?: AbortSignal, onWait?: () => void): Promise<LayerLock> {
     this.locks++;
     for (let other = this.held.get(key); other !== undefined; other = this.held.get(key)) {
       onWait?.();
@@ -42,7 +48,10 @@ class LockedStore extends MapStore {
     }
     const { promise, resolve } = Promise.withResolvers<void>();
     this.held.set(key, promise);
+    const isFirst = !this.known.has(key);
+    this.known.add(key);
     return {
+      isFirst,
       [Symbol.asyncDispose]: () => {
         this.held.delete(key);
         resolve();
@@ -148,6 +157,8 @@ describe("cachedEngine()", () => {
     expect([opens(), origins, other.origins, store.locks]).toEqual([1, ["read"], ["stored"], 2]);
     await one.extract(handle, idle());
     expect(store.locks).toBe(2);
+    // Both at first, the one that waited, and the last time: the first to have the lock knows that there is nothing.
+    expect(store.gets).toBe(4);
   });
 
   it("tells while it waits for another process, and only then", async () => {

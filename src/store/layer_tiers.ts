@@ -29,6 +29,7 @@ export class LayerTiers implements LayerFactsStore {
   }
 
   async lock(key: string, signal: AbortSignal, onWait?: () => void): Promise<LayerLock> {
-    return await this.#shared.lock?.(key, signal, onWait) ?? { [Symbol.asyncDispose]: () => Promise.resolve() };
+    return await this.#shared.lock?.(key, signal, onWait) ??
+      { isFirst: false, [Symbol.asyncDispose]: () => Promise.resolve() };
   }
 }

@@ -23,7 +23,7 @@ describe("LayerTiers", () => {
     const locked: string[] = [];
     const lock = (key: string): Promise<LayerLock> => {
       locked.push(key);
-      return Promise.resolve({ [Symbol.asyncDispose]: () => Promise.resolve(void locked.pop()) });
+      return Promise.resolve({ isFirst: true, [Symbol.asyncDispose]: () => Promise.resolve(void locked.pop()) });
     };
     const { store } = setUp(new MemoryFiles());
     const shared: LayerFactsStore = { get: (key) => store.get(key), put: (key, facts) => store.put(key, facts), lock };

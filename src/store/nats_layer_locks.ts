@@ -29,7 +29,7 @@ export interface NatsLayerLocksOptions {
 }
 
 /** A lock that was granted because nobody could be asked. */
-const UNLOCKED: LayerLock = { [Symbol.asyncDispose]: () => Promise.resolve() };
+const UNLOCKED: LayerLock = { isFirst: false, [Symbol.asyncDispose]: () => Promise.resolve() };
 
 /** Gives out locks; see LayerFactsStore.lock in core/store.ts. */
 export class NatsLayerLocks {
@@ -118,10 +118,10 @@ export class NatsLayerLocks {
   }
 
   /** Gives signs of life until the lock is released or another has it. */
-  #held(kv: KV, name: string, id: string, taken: number): LayerLock {
+  #held(kv: KV, name: string, id: string, taken: Taken): LayerLock {
     const { clock } = this.#options;
     const released = new AbortController();
-    let revision: number | undefined = taken;
+    let revision: number | undefined = taken.revision;
     const beating = (async () => {
       let wait: number = LIMITS.layerLockHeartbeatMs;
       while (revision !== undefined) {
@@ -136,6 +136,7 @@ export class NatsLayerLocks {
       }
     })().catch(() => {});
     return {
+      isFirst: taken.isFirst,
       [Symbol.asyncDispose]: async () => {
         released.abort();
         await beating;
@@ -171,22 +172,30 @@ async function openBucket({ connection, bucket: name, replicas }: NatsLayerLocks
   return (await openLayerBucket(connection, { name, description, replicas, ttl: LIMITS.layerLockKeptMs })).kv;
 }
 
+/** A key that was taken. */
+interface Taken {
+  readonly revision: number;
+  /** Nobody has had it within LIMITS.layerLockKeptMs: what is left of a released one would be there. */
+  readonly isFirst: boolean;
+}
+
 /**
  * Takes a key that nobody holds, or whose revision is still the `abandoned` one.
  *
- * @returns The new revision; undefined when another holds the key.
+ * @returns Undefined when another holds the key.
  */
-async function take(kv: KV, name: string, id: string, abandoned: number | undefined): Promise<number | undefined> {
+async function take(kv: KV, name: string, id: string, abandoned: number | undefined): Promise<Taken | undefined> {
   if (abandoned === undefined) {
     // Most locks are of layers that nobody ever read.
     const made = await write(kv, name, id, 0);
-    if (made !== undefined) return made;
+    if (made !== undefined) return { revision: made, isFirst: true };
   }
   const entry = await kv.get(name);
-  if (isOwn(entry, id)) return entry?.revision;
+  if (entry !== null && isOwn(entry, id)) return { revision: entry.revision, isFirst: false };
   const held = entry !== null && entry.operation === "PUT";
   if (held && entry.revision !== abandoned) return undefined;
-  return await write(kv, name, id, entry?.revision ?? 0);
+  const revision = await write(kv, name, id, entry?.revision ?? 0);
+  return revision === undefined ? undefined : { revision, isFirst: false };
 }
 
 /** Rewrites an own key; undefined when another has it. */

@@ -21,6 +21,8 @@ import { NatsLayerLocks } from "./nats_layer_locks.ts";
 
 /** How far below the bound a clean-up goes, so that the next facts do not begin another. */
 const ROOM = 0.9;
+/** Share of the free bytes that one daemon fills before it asks again how many there are: so many may do so at once. */
+const SHARE = 1 / 16;
 /** Number of pieces, before the first of them. */
 const COUNT_BYTES = 4;
 /** What is left of facts that are not whole is of no use; the checksums find pieces of two writers. */
@@ -46,11 +48,20 @@ export interface NatsLayersOptions {
   readonly onBytes?: ((bytes: number) => void) | undefined;
 }
 
+/** What the bucket holds, as far as this process knows. */
+interface Used {
+  /** Bytes of all facts when the server was asked. */
+  readonly asked: number;
+  /** What this process has written since. */
+  written: number;
+}
+
 /** A {@link LayerFactsStore} that several daemons share. Facts that cannot be used are taken away. */
 export class NatsLayers implements LayerFactsStore {
   readonly #options: NatsLayersOptions;
   readonly #locks: NatsLayerLocks;
   #bucket: Promise<Bucket> | undefined;
+  #used: Used | undefined;
   #failing = false;
 
   constructor(options: NatsLayersOptions) {
@@ -85,10 +96,10 @@ export class NatsLayers implements LayerFactsStore {
       const packed = await packFacts(key, facts, pause);
       if (packed === undefined || packed.length > maxBytes) return;
       const bucket = await this.#open();
-      const used = await bucket.bytes();
-      const left = used + packed.length > maxBytes ? await bucket.makeRoom(maxBytes * ROOM - packed.length) : used;
+      const used = await this.#makeRoom(bucket, packed.length);
       await this.#write(bucket, sha256Hex(key), packed);
-      onBytes?.(left + packed.length);
+      used.written += packed.length;
+      onBytes?.(used.asked + used.written);
       this.#failing = false;
     } catch (error) {
       this.#warnOnce("Facts of a layer cannot be shared, scans go on without", error);
@@ -99,12 +110,24 @@ export class NatsLayers implements LayerFactsStore {
     return this.#locks.lock(key, signal, onWait);
   }
 
+  /** Sees to it that so many bytes fit below the bound; what is there is asked for now and then only. */
+  async #makeRoom(bucket: Bucket, bytes: number): Promise<Used> {
+    const { maxBytes } = this.#options;
+    const known = this.#used;
+    if (known !== undefined && known.written + bytes <= SHARE * (maxBytes - known.asked)) return known;
+    const asked = await bucket.bytes();
+    const left = asked + bytes > maxBytes ? await bucket.makeRoom(ROOM * maxBytes - bytes) : asked;
+    return this.#used = { asked: left, written: 0 };
+  }
+
   async #read(bucket: Bucket, name: string): Promise<Uint8Array | undefined> {
     const head = await bucket.kv.get(headKey(name));
     if (head === null || head.operation !== "PUT") return undefined;
-    if (head.value.length < COUNT_BYTES) return NOTHING;
-    const count = new DataView(head.value.buffer, head.value.byteOffset).getUint32(0);
-    const pieces = [head.value.subarray(COUNT_BYTES)];
+    // Decoded anew each time that it is asked for.
+    const { value } = head;
+    if (value.length < COUNT_BYTES) return NOTHING;
+    const count = new DataView(value.buffer, value.byteOffset).getUint32(0);
+    const pieces = [value.subarray(COUNT_BYTES)];
     for (let index = 1; index < count; index++) {
       const piece = await bucket.kv.get(pieceKey(name, index));
       if (piece === null || piece.operation !== "PUT") return NOTHING;
@@ -112,7 +135,7 @@ export class NatsLayers implements LayerFactsStore {
     }
     const { clock } = this.#options;
     if (clock.now() - head.created.getTime() > LIMITS.sharedFactsTouchMs) {
-      await bucket.kv.put(headKey(name), head.value).catch(() => {});
+      await bucket.kv.put(headKey(name), value).catch(() => {});
     }
     return concatBytes(pieces);
   }

@@ -144,6 +144,29 @@ suite("NatsLayers", () => {
     expect((await kv.status()).size).toBeLessThanOrEqual(100_000);
   });
 
+  it("stays below its bound with several daemons, and does not ask for each layer how much there is", async () => {
+    await using server = await startNatsServer();
+    const daemons = await Promise.all([1, 2].map(() => daemon(server, { maxBytes: 1 << 20 })));
+    const sizes: number[] = [];
+    let asked = 0;
+    const watcher = await connect(server.connectOptions);
+    watcher.subscribe("$JS.API.STREAM.INFO.KV_test-layers", { callback: () => void asked++ });
+    await watcher.flush();
+    const [{ layers: first }] = daemons as [Daemon, Daemon];
+    for (let at = 0; at < 20; at++) await first.put(`small ${at}`, bulky(1_000));
+    await watcher.flush();
+    // The bucket is opened, and asked about once.
+    expect(asked).toBeLessThanOrEqual(3);
+    const kv = await new Kvm(watcher).open("test-layers");
+    for (let at = 0; at < 120; at++) {
+      await daemons[at % 2]?.layers.put(`large ${at}`, bulky(20_000));
+      sizes.push((await kv.status()).size);
+    }
+    expect(Math.max(...sizes)).toBeLessThanOrEqual(1 << 20);
+    expect(Math.max(...sizes)).toBeGreaterThan(0.8 * (1 << 20));
+    for (const connection of [watcher, ...daemons.map(({ connection }) => connection)]) await connection.close();
+  });
+
   it("goes on without while the server is full or gone, says so once, and stores again afterwards", async () => {
     await using server = await startNatsServer({ maxStoreBytes: 1 << 20 });
     await using one = await daemon(server);
@@ -199,15 +222,19 @@ suite("NatsLayers.lock()", () => {
     await using one = await daemon(server, { clock });
     await using other = await daemon(server, { clock });
     const held = await one.layers.lock(KEY, idle());
+    expect(held.isFirst).toBe(true);
     await (await other.layers.lock("another", idle()))[Symbol.asyncDispose]();
     const waiting = other.layers.lock(KEY, idle());
     const done = settled(waiting);
     await until("the wait", () => clock.sleeps.includes(LIMITS.layerLockMs));
     expect(done()).toBe(false);
     await held[Symbol.asyncDispose]();
-    await (await waiting)[Symbol.asyncDispose]();
+    const second = await waiting;
+    await second[Symbol.asyncDispose]();
     // Once more: what is left of a released lock is in nobody's way.
-    await (await one.layers.lock(KEY, idle()))[Symbol.asyncDispose]();
+    const third = await one.layers.lock(KEY, idle());
+    await third[Symbol.asyncDispose]();
+    expect([second.isFirst, third.isFirst]).toEqual([false, false]);
     expect(clock.pending).toBe(0);
   });
 
