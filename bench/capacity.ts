@@ -44,6 +44,13 @@ export interface Benchmarks {
     readonly secondsOfTwo: readonly number[];
     /** On the same cores while two daemons worked: of registry, NATS and the program that asks. */
     readonly secondsOfOthers: readonly number[];
+    /** The same with the registry so far away. */
+    readonly away: {
+      readonly ms: number;
+      readonly secondsOfOne: readonly number[];
+      readonly secondsOfTwo: readonly number[];
+      readonly secondsOfOthers: readonly number[];
+    };
     /** The first one's note has the seconds on the cores. */
     readonly rows: readonly { readonly note?: string }[];
   };
@@ -211,25 +218,32 @@ function scalePoints(
     scale.rows[0]?.note ?? "",
     /; on the cores ([\d.]+) s after ([\d.]+) s$/,
   );
-  const site = (daemons: number): Partial<Site> => ({ daemons, cores: CORES, atOnce: 4, queueWritesPerSecond });
-  const runs = [["one daemon", 1, scale.secondsOfOne, coresOfOne], [
-    "two daemons",
-    2,
-    scale.secondsOfTwo,
-    coresOfTwo,
-  ]] as const;
+  const { away } = scale;
+  const runs = [["one daemon", 1, "secondsOfOne", coresOfOne], ["two daemons", 2, "secondsOfTwo", coresOfTwo]] as const;
   return runs.flatMap(([name, daemons, seconds, onCores]) => {
-    const alone = point(`${images} images, ${name} on a queue`, median(seconds), work, "check", {
-      site: site(daemons),
-    });
+    const site = { daemons, cores: CORES, queueWritesPerSecond };
+    const alone = point(`${images} images, ${name} on a queue`, median(scale[seconds]), work, "check", { site });
+    const distant = point(
+      `${images} images, ${name} on a queue, ${away.ms} ms away`,
+      median(away[seconds]),
+      work,
+      "check",
+      {
+        site: { ...site, registryLatencySeconds: away.ms / 1000 },
+      },
+    );
     const daemonSeconds = alone.modelSeconds * daemons;
     // Nobody is done before the cores are done with everybody's work.
-    const shared = (daemonSeconds + median(scale.secondsOfOthers)) / CORES;
-    const wall = { ...alone, modelSeconds: Math.max(alone.modelSeconds, shared) };
+    const shared = (others: readonly number[]): number => (daemonSeconds + median(others)) / CORES;
+    const wall = { ...alone, modelSeconds: Math.max(alone.modelSeconds, shared(scale.secondsOfOthers)) };
     // Where the two differ, the daemons waited: for each other, or for a core that others used. The costs are fitted to
     // whole times, so nothing is claimed of seconds on the cores.
     const cores = { ...wall, claimed: false, measuredSeconds: onCores, modelSeconds: daemonSeconds };
-    return [wall, { ...cores, name: `${images} images, ${name} on a queue: seconds on the cores` }];
+    return [
+      wall,
+      { ...cores, name: `${images} images, ${name} on a queue: seconds on the cores` },
+      { ...distant, modelSeconds: Math.max(distant.modelSeconds, shared(away.secondsOfOthers)) },
+    ];
   });
 }
 

@@ -141,6 +141,7 @@ describe("The model on docs/BENCHMARKS.json", () => {
       secondsOfOne: [11, 10, 12],
       secondsOfTwo: [6, 5.5, 5],
       secondsOfOthers: [0, 0, 0],
+      away: { ms: 20, secondsOfOne: [16, 15, 17], secondsOfTwo: [9, 8, 8.5], secondsOfOthers: [0, 0, 0] },
       rows: [{ note: "5.5 s after 11 s; on the cores 10.5 s after 9.5 s" }],
     };
     const alone = modelOf(without);
@@ -149,15 +150,22 @@ describe("The model on docs/BENCHMARKS.json", () => {
     expect(added.map(({ name, measuredSeconds, claimed }) => [name, measuredSeconds, claimed])).toEqual([
       ["60 images, one daemon on a queue", 11, true],
       ["60 images, one daemon on a queue: seconds on the cores", 9.5, false],
+      ["60 images, one daemon on a queue, 20 ms away", 16, true],
       ["60 images, two daemons on a queue", 5.5, true],
       ["60 images, two daemons on a queue: seconds on the cores", 10.5, false],
+      ["60 images, two daemons on a queue, 20 ms away", 8.5, true],
     ]);
     expect(added.every(({ use }) => use === "check")).toBe(true);
     expect(two.costs).toEqual(alone.costs);
-    const [one = NaN, onCore, other = NaN, onCores] = added.map(({ modelSeconds }) => modelSeconds);
+    const [one = NaN, onCore, far = NaN, other = NaN, onCores, farOther = NaN] = added.map((point) =>
+      point.modelSeconds
+    );
     expect(other / one).toBeGreaterThan(0.5);
     expect(other / one).toBeLessThan(0.51);
     expect([onCore, onCores]).toEqual([one, other * 2]);
+    // Four waits for each image and two for every three layers, shared by the daemons.
+    expect(far - one).toBeCloseTo((60 * 4 + 90 * 2 / 3) * 0.02, 6);
+    expect(farOther - other).toBeCloseTo((far - one) / 2, 6);
     const busy = modelOf({ ...without, scale: { ...scale, secondsOfOthers: [3, 2, 1] } });
     const beside = busy.points.filter(({ name }) => name.endsWith("on a queue")).map(({ modelSeconds }) =>
       modelSeconds

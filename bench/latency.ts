@@ -7,7 +7,6 @@
  *
  * @module
  */
-import { connect, createServer, type Socket } from "node:net";
 import { buildImage } from "../src/lib/oci_builder.ts";
 import { dpkgStatus, osRelease, SAMPLE_DEBS } from "../src/lib/sample_images.ts";
 import type { TarMember } from "../src/lib/tar_writer.ts";
@@ -16,6 +15,7 @@ import { denoEnv, ROOT, SHIPPED, startDaemonProcess } from "../tests/e2e/daemon.
 import { readUsage } from "../tests/e2e/process_usage.ts";
 import { startDockerRegistry } from "../tests/peers/docker_registry.ts";
 import { uploadImage } from "../tests/peers/images.ts";
+import { startDelay } from "./delay.ts";
 import { line, load, machine, median, onOneCore, rounded, writeBenchmark } from "./measure.ts";
 
 const MB = 1e6;
@@ -37,40 +37,6 @@ interface Figure {
 function option(name: string): string | undefined {
   const at = Deno.args.indexOf(name);
   return at < 0 ? undefined : Deno.args[at + 1];
-}
-
-/** A proxy that holds back what the client sends, and a connection's first bytes for as long again: its set-up. */
-async function startDelay(port: number, ms: number): Promise<{ readonly port: number } & Disposable> {
-  const open = new Set<Socket>();
-  const server = createServer({ noDelay: true }, (client) => {
-    const upstream = connect({ port, host: "127.0.0.1", noDelay: true });
-    // The connection's first bytes wait for its set-up too.
-    const setUp = performance.now() + ms;
-    client.on("data", (bytes) => {
-      const at = Math.max(setUp, performance.now()) + ms;
-      setTimeout(() => upstream.write(bytes), at - performance.now());
-    });
-    upstream.pipe(client);
-    for (const socket of [client, upstream]) {
-      open.add(socket);
-      socket.on("error", () => {});
-      socket.on("close", () => {
-        client.destroy();
-        upstream.destroy();
-        open.delete(socket);
-      });
-    }
-  });
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const address = server.address();
-  if (address === null || typeof address === "string") throw new Error("The proxy has no port");
-  return {
-    port: address.port,
-    [Symbol.dispose]: () => {
-      server.close();
-      for (const socket of open) socket.destroy();
-    },
-  };
 }
 
 function members(bytes: number, name: string): readonly TarMember[] {
@@ -142,7 +108,7 @@ async function main(): Promise<void> {
   const peer = option("--peer");
   const folders = peer === undefined ? [ROOT] : [ROOT, peer];
   await using registry = await startDockerRegistry();
-  using proxy = await startDelay(registry.port, ms);
+  using proxy = startDelay(registry.port, ms);
   const host = `127.0.0.1:${proxy.port}`;
   const rows: Record<string, unknown>[] = [];
   for (const [index, [what, sizes]] of Object.entries(IMAGES).entries()) {

@@ -1,9 +1,11 @@
 /**
  * The same fleet scanned by one daemon and by two, on one queue (OUTPOST_QUEUE):
- * `deno run -A bench/scale.ts [--bases N] [--applications N] [--rounds N] [--write]` (6, 10 and 3).
+ * `deno run -A bench/scale.ts [--bases N] [--applications N] [--rounds N] [--away MS] [--write]` (6, 10, 3 and 20).
  *
- * Each daemon has a core of its own; nats-server, docker-registry and this program share both, in both cases. Each image
- * is a request of its own, in an order that the seed decides, and every round begins with an empty queue.
+ * Each daemon has a core of its own; nats-server, docker-registry and this program share both, in both cases. So one
+ * daemon leaves the others a core, and two do not: it is measured with the registry beside the daemons, and again with
+ * so many milliseconds to it as to a registry in the same region. Each image is a request of its own, in an order that
+ * the seed decides, and every round begins with an empty queue.
  *
  * @module
  */
@@ -16,6 +18,7 @@ import { uploadImage } from "../tests/peers/images.ts";
 import { findProgram, PEERS_DIR } from "../tests/peers/mod.ts";
 import { type NatsServer, startNatsServer } from "../tests/peers/nats_server.ts";
 import { freePort, poll, type ServerProcess, startProcess } from "../tests/peers/process.ts";
+import { startDelay } from "./delay.ts";
 import { buildFleet, type Fleet, type FleetImage, REPOSITORY } from "./fleet_images.ts";
 import { Content } from "./image_content.ts";
 import { atMost, line, load, machine, median, printRows, rounded, type Row, say, writeBenchmark } from "./measure.ts";
@@ -46,7 +49,7 @@ interface Run {
 async function startDaemon(
   core: number,
   nats: NatsServer,
-  registry: DockerRegistry,
+  registry: string,
   callbacks: string,
 ): Promise<{ readonly url: string; readonly process: ServerProcess }> {
   const taskset = findProgram("taskset");
@@ -67,7 +70,7 @@ async function startDaemon(
       OUTPOST_QUEUE: nats.url,
       BROKER_CLIENT_URL: callbacks,
       CR_TYPE: "docker-registry",
-      CR_BASE: registry.url,
+      CR_BASE: registry,
       MAX_ACTIVE_OPERATIONS: String(AT_ONCE),
       LOG_LEVEL: "warn",
     },
@@ -83,11 +86,17 @@ function cpuSecondsOf(pid: number): number {
   return ((fields[11] ?? NaN) + (fields[12] ?? NaN)) / 100;
 }
 
+/** A registry where the daemons find it: its own address, or that of the way to it. */
+interface Place {
+  readonly registry: DockerRegistry;
+  readonly url: string;
+}
+
 /** Scans all images with so many daemons; the requests go to them in turn. */
-async function scanFleet(count: number, registry: DockerRegistry, receiver: Receiver, fleet: Fleet): Promise<Run> {
+async function scanFleet(count: number, { registry, url }: Place, receiver: Receiver, fleet: Fleet): Promise<Run> {
   await using nats = await startNatsServer();
   const daemons = await Promise.all(
-    Array.from({ length: count }, (_, core) => startDaemon(core, nats, registry, receiver.url)),
+    Array.from({ length: count }, (_, core) => startDaemon(core, nats, url, receiver.url)),
   );
   try {
     await Promise.all(
@@ -150,24 +159,49 @@ interface Round {
   readonly two: Run;
 }
 
-function judge(fleet: Fleet, rounds: readonly Round[]): readonly Row[] {
+const ofOne = ({ one }: Round): Run => one;
+const ofTwo = ({ two }: Round): Run => two;
+
+/** One daemon, then two. */
+async function measureRound(place: Place, receiver: Receiver, fleet: Fleet): Promise<Round> {
+  const one = await scanFleet(1, place, receiver, fleet);
+  const two = await scanFleet(2, place, receiver, fleet);
+  const told = ({ seconds, cpuSeconds }: Run): string =>
+    `${seconds.toFixed(1)} s (on the cores ${cpuSeconds.map((each) => each.toFixed(1)).join(" and ")} s)`;
+  say(`One ${told(one)}, two ${told(two)}, load ${load()}`);
+  return { one, two };
+}
+
+function wallRow(name: string, rounds: readonly Round[]): Row {
   const ratio = median(rounds.map(({ one, two }) => two.seconds / one.seconds));
-  const runs = rounds.flatMap(({ one, two }) => [one, two]);
-  const two = rounded(median(rounds.map((round) => round.two.seconds)));
-  const one = rounded(median(rounds.map((round) => round.one.seconds)));
+  const seconds = (of: (round: Round) => Run): number => rounded(median(rounds.map((round) => of(round).seconds)));
   const cpu = (of: (round: Round) => Run): number =>
     rounded(median(rounds.map((round) => of(round).cpuSeconds.reduce((sum, seconds) => sum + seconds, 0))));
-  const note = `${two} s after ${one} s; on the cores ${cpu((round) => round.two)} s after ${
-    cpu((round) => round.one)
-  } s`;
+  const note = `${seconds(ofTwo)} s after ${seconds(ofOne)} s; on the cores ${cpu(ofTwo)} s after ${cpu(ofOne)} s`;
+  return { ...atMost(`${name}, wall of two daemons by that of one`, "times", ratio, 0.6), note };
+}
+
+function judge(fleet: Fleet, near: readonly Round[], far: readonly Round[], away: number): readonly Row[] {
+  const runs = [...near, ...far].flatMap(({ one, two }) => [one, two]);
+  const name = `fleet of ${fleet.images.length}`;
   return [
-    { ...atMost(`fleet of ${fleet.images.length}, wall of two daemons by that of one`, "times", ratio, 0.6), note },
+    wallRow(name, near),
+    wallRow(`${name}, registry ${away} ms away`, far),
     atMost("layers that were downloaded", "layers", Math.max(...runs.map(({ read }) => read)), fleet.layers.size),
     atMost("peak RSS of a daemon", "MB", Math.max(...runs.map(({ peakRssMB }) => peakRssMB)), 256),
   ];
 }
 
-async function main(bases: number, applications: number, count: number, write: boolean): Promise<void> {
+/** Of all rounds, as the file has them. */
+function secondsOf(rounds: readonly Round[]): Readonly<Record<string, readonly number[]>> {
+  return {
+    secondsOfOne: rounds.map(({ one }) => rounded(one.seconds)),
+    secondsOfTwo: rounds.map(({ two }) => rounded(two.seconds)),
+    secondsOfOthers: rounds.map(({ two }) => rounded(two.othersSeconds)),
+  };
+}
+
+async function main(bases: number, applications: number, count: number, away: number, write: boolean): Promise<void> {
   const began = load();
   await Deno.mkdir(FOLDER, { recursive: true });
   await using registry = await startDockerRegistry();
@@ -179,16 +213,14 @@ async function main(bases: number, applications: number, count: number, write: b
   const described =
     `${fleet.images.length} images, ${fleet.layers.size} distinct layers of ${fleet.distinctMB} MB gzip`;
   line(described);
-  const rounds: Round[] = [];
+  using delay = startDelay(Number(new URL(registry.url).port), away);
+  const near: Round[] = [];
+  const far: Round[] = [];
   for (let round = 0; round < count; round++) {
-    const one = await scanFleet(1, registry, receiver, fleet);
-    const two = await scanFleet(2, registry, receiver, fleet);
-    const told = ({ seconds, cpuSeconds }: Run): string =>
-      `${seconds.toFixed(1)} s (on the cores ${cpuSeconds.map((each) => each.toFixed(1)).join(" and ")} s)`;
-    say(`One ${told(one)}, two ${told(two)}, load ${load()}`);
-    rounds.push({ one, two });
+    near.push(await measureRound({ registry, url: registry.url }, receiver, fleet));
+    far.push(await measureRound({ registry, url: `http://127.0.0.1:${delay.port}` }, receiver, fleet));
   }
-  const rows = judge(fleet, rounds);
+  const rows = judge(fleet, near, far, away);
   printRows(rows);
   if (!write) return;
   await writeBenchmark("scale", {
@@ -197,11 +229,11 @@ async function main(bases: number, applications: number, count: number, write: b
     machine: machine(began).replace("both sides on the first", "a daemon on each"),
     method:
       `${count} rounds of one daemon, then two, on an empty queue each time, after ${WARM_UPS} small images each; every image ` +
-      `a request of its own, ${AT_ONCE} at once in each daemon; nats-server 2.9 and docker-registry on the same two cores`,
+      `a request of its own, ${AT_ONCE} at once in each daemon; nats-server 2.9 and docker-registry on the same two cores; away: ` +
+      `each request to the registry and each new connection is delayed by ${away} ms`,
     fleet: described,
-    secondsOfOne: rounds.map(({ one }) => rounded(one.seconds)),
-    secondsOfTwo: rounds.map(({ two }) => rounded(two.seconds)),
-    secondsOfOthers: rounds.map(({ two }) => rounded(two.othersSeconds)),
+    ...secondsOf(near),
+    away: { ms: away, ...secondsOf(far) },
     rows,
   });
 }
@@ -212,5 +244,11 @@ function option(name: string, otherwise: number): number {
 }
 
 if (import.meta.main) {
-  await main(option("bases", 6), option("applications", 10), option("rounds", 3), Deno.args.includes("--write"));
+  await main(
+    option("bases", 6),
+    option("applications", 10),
+    option("rounds", 3),
+    option("away", 20),
+    Deno.args.includes("--write"),
+  );
 }
