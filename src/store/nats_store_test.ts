@@ -7,6 +7,7 @@ import { within } from "../../tests/peers/process.ts";
 import { LIMITS } from "../core/limits.ts";
 import { NatsLink, type NatsLinkOptions } from "./nats_connection.ts";
 import { NatsStore } from "./nats_store.ts";
+import { connect } from "./nats_sockets.ts";
 import { newJob, storeSuite } from "./store_suite.ts";
 
 const lease = (now: number, owner: string) => ({ owner, now, until: now + 60_000 });
@@ -191,6 +192,34 @@ describe.skipIf(!peer("nats-server").available)("NATS", () => {
         await changed(one, async () => (await one.backlog()).pending === 2);
         expect((await one.nextCallback(lease(2000, "one"), []))?.request).toBe(request);
         expect((await one.job("a"))?.request).toBe(request);
+      });
+    });
+
+    it("reads no result back that it has just written, and gives what is there now", async () => {
+      await shared(2, async (...stores) => {
+        const [one, other] = stores as [NatsStore, NatsStore];
+        const watcher = await connect(server.connectOptions);
+        let reads = 0;
+        watcher.subscribe("$JS.API.STREAM.MSG.GET.>", {
+          callback: (_error, { subject }) => void (reads += Number(subject.endsWith("-results"))),
+        });
+        await watcher.flush();
+        const readsOf = async (): Promise<number> => {
+          await watcher.flush();
+          return reads;
+        };
+        for (const [store, id, byte] of [[one, "a", 1], [other, "b", 2]] as const) {
+          await store.accept(newJob(id, { total: 1 }));
+          await store.claim(lease(1000, id));
+          const result = { resultKey: "k", result: new Uint8Array([byte]) };
+          await store.complete(id, { owner: id, sequence: 0, outcome: "success", now: 1, ...result });
+          const before = await readsOf();
+          expect([await store.result("k", 2), await readsOf() - before]).toEqual([new Uint8Array([byte]), 0]);
+          expect([await store.result("k", 2), await readsOf() - before]).toEqual([new Uint8Array([byte]), 1]);
+        }
+        // What another process has put in its place, once this one knows of it.
+        await changed(one, async () => (await one.result("k", 3))?.[0] === 2);
+        await watcher.close();
       });
     });
 

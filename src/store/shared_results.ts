@@ -37,6 +37,8 @@ export class SharedResults implements WatchHandler {
   readonly #byName = new Map<string, KnownResult>();
   readonly #byKey = new Map<string, KnownResult>();
   #removed = new Map<string, number>();
+  /** The pieces that this process wrote last, unless they are large: whoever makes a result sends it next, mostly. */
+  #latest: { readonly body: string; readonly value: Uint8Array } | undefined;
 
   constructor(bucket: NatsBucket, newId: () => string) {
     this.#bucket = bucket;
@@ -64,6 +66,7 @@ export class SharedResults implements WatchHandler {
     const pieces = await this.writePieces(body, value);
     const head = { key, bytes: value.length, usedAt: now, body, pieces };
     const replaced = await this.#write(key, () => head);
+    this.#latest = pieces === 1 ? { body, value } : undefined;
     if (replaced !== undefined && replaced.body !== body) await this.#bucket.forget(`piece.${replaced.body}.>`);
   }
 
@@ -73,12 +76,20 @@ export class SharedResults implements WatchHandler {
     for (let attempt = 0; attempt < 2; attempt++) {
       const head = attempt === 0 ? this.#byKey.get(key) ?? await this.#load(key) : await this.#load(key);
       if (head === undefined) return undefined;
-      const value = await this.readPieces(head.body, head.pieces);
+      const value = this.#takeLatest(head) ?? await this.readPieces(head.body, head.pieces);
       if (value === undefined) continue;
       if (now - head.usedAt >= LIMITS.queueResultTouchMs) await this.touch(key, now).catch(() => {});
       return value;
     }
     return undefined;
+  }
+
+  /** Once: what is asked for again is not held here meanwhile. */
+  #takeLatest({ body }: Head): Uint8Array | undefined {
+    if (this.#latest?.body !== body) return undefined;
+    const { value } = this.#latest;
+    this.#latest = undefined;
+    return value;
   }
 
   /** Marks a result as used; false when there is none. */
