@@ -124,8 +124,8 @@ class Measured {
   }
 }
 
-/** The tar in chunks; each is valid until the next is asked for. */
-function* largeTar(tarBytes: number): Generator<Uint8Array<ArrayBuffer>> {
+/** The tar of {@link uploadLargeImage}'s layer in chunks; each is valid until the next is asked for. */
+export function* largeTar(tarBytes: number): Generator<Uint8Array<ArrayBuffer>> {
   const random = new Random();
   const noise = random.bytes(4 * MiB);
   const words = random.words(4 * MiB);
