@@ -4,7 +4,7 @@
  */
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { LIMITS } from "../../src/core/limits.ts";
-import { type DaemonProcess, startDaemonProcess } from "../e2e/daemon.ts";
+import { type DaemonProcess, SHIPPED, startDaemonProcess } from "../e2e/daemon.ts";
 import { readUsage } from "../e2e/process_usage.ts";
 import { type Canary, startCanary } from "../fakes/canary.ts";
 import { GREETING, type HostileBroker, startHostileBroker } from "../fakes/hostile_broker.ts";
@@ -136,6 +136,7 @@ describe("a hostile server and its frames", () => {
       if (pathname === "/list/large") return new Response("x".repeat(12 * MiB));
       return undefined;
     });
+    // With the defaults of V8 it is chance how much garbage lies around when the peak comes.
     daemon = await startDaemonProcess({
       OUTPOST_ROLE: "broker",
       BROKER_TOKEN: TOKEN,
@@ -143,7 +144,8 @@ describe("a hostile server and its frames", () => {
       API_BASE_URL: broker.url,
       CR_AGENT_URL: agent.url,
       PREFLIGHT_CHECKS_ENABLED: "false",
-    });
+      ...SHIPPED.env,
+    }, SHIPPED.flags);
     await broker.until(() => broker.sockets.length === 2, soon());
   });
   afterAll(async () => {
