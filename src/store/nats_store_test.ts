@@ -219,6 +219,13 @@ describe.skipIf(!peer("nats-server").available)("NATS", () => {
         }
         // What another process has put in its place, once this one knows of it.
         await changed(one, async () => (await one.result("k", 3))?.[0] === 2);
+        // The one that it wrote last is another's.
+        await one.accept(newJob("c", { total: 1 }));
+        await one.claim(lease(1000, "c"));
+        const third = { resultKey: "other", result: new Uint8Array([3]) };
+        await one.complete("c", { owner: "c", sequence: 0, outcome: "success", now: 1, ...third });
+        expect(await one.result("k", 4)).toEqual(new Uint8Array([2]));
+        expect(await one.result("other", 4)).toEqual(new Uint8Array([3]));
         await watcher.close();
       });
     });
