@@ -12,7 +12,7 @@ import { createReadStream, createWriteStream } from "node:fs";
 import { pipeline } from "node:stream/promises";
 import { createGzip } from "node:zlib";
 import { ROOT } from "../tests/e2e/daemon.ts";
-import { largeTar } from "../tests/peers/large_image.ts";
+import { LARGE_GZIP, largeTar } from "../tests/peers/large_image.ts";
 import { run } from "../tests/peers/process.ts";
 import { build } from "../tools/build.ts";
 import {
@@ -67,8 +67,8 @@ async function machineLayer(folder: string): Promise<void> {
 async function modelLayer(folder: string): Promise<void> {
   using tar = await Deno.create(`${folder}/layer.tar`);
   for (const chunk of largeTar(TAR_BYTES)) for (let at = 0; at < chunk.length;) at += tar.writeSync(chunk.subarray(at));
-  // As uploadLargeImage does; gzip(1) would make other bytes of it.
-  const gzip = createGzip({ level: 1 });
+  // Not gzip(1), which makes other bytes of it.
+  const gzip = createGzip(LARGE_GZIP);
   await pipeline(createReadStream(`${folder}/layer.tar`), gzip, createWriteStream(`${folder}/layer.tar.gz`));
 }
 

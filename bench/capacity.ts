@@ -23,6 +23,14 @@ interface LatencyRow {
   readonly ours: { readonly seconds: number };
 }
 
+/** Of all rounds of bench/scale.ts. */
+interface ScaleSeconds {
+  readonly secondsOfOne: readonly number[];
+  readonly secondsOfTwo: readonly number[];
+  /** On the same cores while two daemons worked: of registry, NATS and the program that asks. */
+  readonly secondsOfOthers: readonly number[];
+}
+
 /** What is read of docs/BENCHMARKS.json. */
 export interface Benchmarks {
   readonly fleet: { readonly fleet: string; readonly coldMedianSeconds: number; readonly rows: readonly Row[] };
@@ -38,19 +46,10 @@ export interface Benchmarks {
     };
   };
   /** Of bench/scale.ts; absent until it was run. */
-  readonly scale?: {
+  readonly scale?: ScaleSeconds & {
     readonly fleet: string;
-    readonly secondsOfOne: readonly number[];
-    readonly secondsOfTwo: readonly number[];
-    /** On the same cores while two daemons worked: of registry, NATS and the program that asks. */
-    readonly secondsOfOthers: readonly number[];
     /** The same with the registry so far away. */
-    readonly away: {
-      readonly ms: number;
-      readonly secondsOfOne: readonly number[];
-      readonly secondsOfTwo: readonly number[];
-      readonly secondsOfOthers: readonly number[];
-    };
+    readonly away: ScaleSeconds & { readonly ms: number };
     /** The first one's note has the seconds on the cores. */
     readonly rows: readonly { readonly note?: string }[];
   };

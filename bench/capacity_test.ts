@@ -171,6 +171,14 @@ describe("The model on docs/BENCHMARKS.json", () => {
       modelSeconds
     );
     expect(beside).toEqual([one, other + 2 / 2]);
+    const remote = modelOf({
+      ...without,
+      scale: { ...scale, away: { ...scale.away, secondsOfOthers: [90, 80, 100] } },
+    });
+    const crowded = remote.points.filter(({ name }) => name.endsWith("20 ms away")).map(({ modelSeconds }) =>
+      modelSeconds
+    );
+    expect(crowded).toEqual([(one + 90) / 2, (2 * other + 90) / 2]);
     const [run] = scale.rows;
     expect(() => modelOf({ ...without, scale: { ...scale, rows: [{ ...run, note: "fast" }] } })).toThrow('has "fast"');
   });

@@ -65,8 +65,6 @@ export class LayersAhead implements AsyncDisposable {
   readonly #begun = new Set<string>();
   /** The first layer that is known to fail: those behind it are not needed. */
   #end = Infinity;
-  /** The layer whose turn it is. */
-  #index = 0;
   /** What may be held altogether, as of the present turn, and what is. */
   #maxKeptBytes = 0;
   #bytes = 0;
@@ -85,7 +83,6 @@ export class LayersAhead implements AsyncDisposable {
     this.#maxKeptBytes = turn.maxKeptBytes;
     const reading = this.#readings.get(index) ?? this.#begin(index, turn);
     reading.turn = turn;
-    this.#index = index;
     for (let next = index + 1; next < index + this.#options.width; next++) this.#beginAhead(next);
     this.#goOn();
     await reading.done;
@@ -123,9 +120,11 @@ export class LayersAhead implements AsyncDisposable {
   /** Begins more in place of those that wait, when the layer whose turn it is does; where one is read at once, none is. */
   #goOn(): void {
     const { layers, width } = this.#options;
-    if (width === 1 || this.#readings.get(this.#index)?.waits !== true) return;
+    // A reading that had its turn is forgotten: there is one at most.
+    const [index, reading] = this.#readings.entries().find(([, { turn }]) => turn !== undefined) ?? [];
+    if (width === 1 || index === undefined || reading?.waits !== true) return;
     const isRead = ({ outcome, waits }: Reading): boolean => outcome === undefined && !waits;
-    for (let next = this.#index + 1; next < layers.length; next++) {
+    for (let next = index + 1; next < layers.length; next++) {
       if (this.#readings.values().filter(isRead).toArray().length >= width) return;
       this.#beginAhead(next);
     }
